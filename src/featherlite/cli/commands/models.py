@@ -1,0 +1,24 @@
+"""lists the backbones with their facts: source, licence, input, size"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from featherlite.cli.arguments import parser
+from featherlite.cli.terminal import Terminal
+
+
+def main(argv: list[str], terminal: Terminal) -> int:
+    """Shows the backbones' cards; returns the exit code."""
+    from rich.table import Table
+
+    from featherlite.models.backbones import backbones
+
+    parser("featherlite models", "List the backbones.").parse_args(argv)
+    table = Table("backbone", "input", "source", "licence of weights", box=None, header_style="bold", pad_edge=False)
+    cards = list(backbones().values())
+    for card in cards:
+        table.add_row(card.name, f"{card.input_px} px", card.source, card.weights_licence)
+    terminal.show(table)
+    terminal.finish({"models": [dataclasses.asdict(card) for card in cards]})
+    return 0

@@ -1,0 +1,51 @@
+"""Walking a recipe in front of the user: what is going on, then the ladder and the page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from featherlite.cli.terminal import Terminal
+from featherlite.history import StepReport
+from featherlite.recipe import Recipe
+
+__all__ = ["walk"]
+
+
+def walk(recipe: Recipe, data: Path, out: Path, terminal: Terminal) -> dict[str, Any]:
+    """Runs the recipe, shows its ladder, writes its page; returns the JSON document."""
+    from featherlite.report.ladder import ladder_rows, ladder_table
+    from featherlite.report.page import write_page
+    from featherlite.run import run_recipe
+
+    place = {plan.id: number for number, plan in enumerate(recipe.steps, start=1)}
+
+    def tell(id_: str, report: StepReport | None, cached: bool) -> None:
+        label = f"[{place[id_]}/{len(place)}] {id_}"
+        if report is None:
+            terminal.show(label)
+            return
+        for warning in report.details.get("warnings", []):
+            terminal.show(f"  note: {warning}")
+        terminal.show("  done before, reused" if cached else f"  {_outcome(report)}")
+
+    run = run_recipe(recipe, data, out, progress=terminal.progress(), listener=tell)
+    terminal.close()
+    verify = run.bundle.read_json("verify.json") if "verify.json" in run.bundle else None
+    rows = ladder_rows(run.bundle.history, verify)
+    page = write_page(run.bundle, data, out / "report.html")
+    terminal.show("", ladder_table(rows), "", f"Bundle: {out / 'bundle'}   Page: {page}")
+    return {
+        "recipe": recipe.name,
+        "seed": recipe.seed,
+        "rows": rows,
+        "bundle": str(out / "bundle"),
+        "report": str(page),
+        "reused": run.reused,
+    }
+
+
+def _outcome(report: StepReport) -> str:
+    top1 = report.after.top1 if report.after else None
+    score = f", top-1 {top1.value:.1%} on {top1.n} {top1.split} photos" if top1 else ""
+    return f"{report.seconds:.0f} s{score}"

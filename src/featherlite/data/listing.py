@@ -1,0 +1,89 @@
+"""What a root claims to hold: candidates for photos, and the faults of everything else. And what a class may be called."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from featherlite.errors import DataError
+
+__all__ = ["LAYOUT_HINT", "SPLIT_WORDS", "Candidate", "Fault", "Listing", "alike", "class_label", "refuse_alike"]
+
+SPLIT_WORDS = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+    "calibration": "calibration",
+}
+"""Folder names and CSV values, in any case, and the split they mean."""
+
+LAYOUT_HINT = (
+    "Give a folder that holds one folder of photos per class, or train/valid/test folders that hold those,"
+    " or a CSV with the columns path,label[,split][,group]."
+)
+
+
+@dataclass(frozen=True, order=True)
+class Fault:
+    """One file or folder that is not used: where, a short reason code, and a sentence."""
+
+    path: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A file that claims to be a photo; `path` is relative to the root, POSIX, unless the CSV gave it as absolute."""
+
+    path: str
+    file: str
+    label: str
+    split: str | None = None
+    group: str | None = None
+
+
+@dataclass
+class Listing:
+    """All candidates and faults of one root. `folders` are the class folders seen, even empty ones: path -> label."""
+
+    root: Path
+    layout: str
+    candidates: list[Candidate] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+    folders: dict[str, str] = field(default_factory=dict)
+
+    def fault(self, path: str, reason: str, message: str) -> None:
+        """Lists a file that is not used; a name that is not UTF-8 is shown with its bytes escaped."""
+        self.faults.append(Fault(os.fsencode(path).decode("utf-8", "backslashreplace"), reason, message))
+
+
+
+def class_label(name: str, where: str) -> str:
+    """The class name as shown: the folder's own, in Unicode's composed form (macOS stores the other one)."""
+    label = unicodedata.normalize("NFC", name)
+    if any(unicodedata.category(sign) == "Cc" for sign in label) or not label.strip():
+        raise DataError(f"{where!r}: class name {label!r} is blank or holds control characters.", "Rename it.")
+    return label
+
+
+def refuse_alike(labels: list[str]) -> None:
+    seen: dict[str, str] = {}
+    for label in sorted(set(labels)):
+        other = seen.setdefault(unicodedata.normalize("NFKC", label).strip().casefold(), label)
+        if other != label:
+            raise alike(other, label)
+
+
+def alike(one: str, other: str) -> DataError:
+    return DataError(
+        f"The classes {one!r} and {other!r} differ only in case, spaces or Unicode form.",
+        "Join them, or rename one: many file systems and tools cannot tell them apart.",
+    )

@@ -1,0 +1,114 @@
+"""What earlier scans found out about each file, so that a repeated scan costs one stat a photo.
+
+One SQLite file, safe to delete. A memo that cannot be read or written is done without: it saves time, nothing else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sqlite3
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import PIL
+
+__all__ = ["Memo", "Verdict"]
+
+log = logging.getLogger("featherlite")
+
+CHECK = f"1/{PIL.__version__}"
+"""Version of the check that a verdict came from; verdicts of another one are not believed."""
+
+TABLE = """
+CREATE TABLE IF NOT EXISTS verdicts (
+    file BLOB PRIMARY KEY, size INTEGER, mtime_ns INTEGER, ctime_ns INTEGER, check_version TEXT,
+    sha256 TEXT, reason TEXT, why TEXT
+) WITHOUT ROWID
+"""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a file's content is: its sha256, and why it is no photo (`reason` is empty where it is one)."""
+
+    sha256: str
+    reason: str = ""
+    why: str = ""
+
+
+class Memo:
+    """Verdicts by (absolute path, size, modification and change time)."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self._path = folder / "scan.sqlite" if folder is not None else None
+        self._store: sqlite3.Connection | None = None
+
+    def __enter__(self) -> Self:
+        if self._path is None:
+            return self
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                self._connect(self._path)
+            except sqlite3.DatabaseError as error:
+                if isinstance(error, sqlite3.OperationalError):  # locked, full or not writable: not damaged
+                    raise
+                self._path.unlink()
+                self._connect(self._path)
+        except (sqlite3.Error, OSError) as error:
+            self._give_up(error)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._store is not None:
+            self._store.close()
+            self._store = None
+
+    def recall(self, file: str, facts: os.stat_result) -> Verdict | None:
+        """The verdict on this very content, or None where it has to be read (again)."""
+        if self._store is None:
+            return None
+        try:
+            row = self._store.execute(
+                "SELECT sha256, reason, why FROM verdicts WHERE file = ? AND size = ? AND mtime_ns = ?"
+                " AND ctime_ns = ? AND check_version = ?",
+                (os.fsencode(file), facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, CHECK),
+            ).fetchone()
+        except sqlite3.Error as error:
+            self._give_up(error)
+            return None
+        return Verdict(*row) if row is not None else None
+
+    def keep(self, found: Iterable[tuple[str, os.stat_result, Verdict]]) -> None:
+        """Stores verdicts, all or none."""
+        if self._store is None:
+            return
+        rows = [
+            (os.fsencode(file), facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, CHECK)
+            + (verdict.sha256, verdict.reason, verdict.why)
+            for file, facts, verdict in found
+        ]
+        try:
+            with self._store:
+                self._store.executemany("INSERT OR REPLACE INTO verdicts VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        except sqlite3.Error as error:
+            self._give_up(error)
+
+    def _connect(self, path: Path) -> None:
+        store = sqlite3.connect(path, timeout=30)
+        try:
+            store.execute("PRAGMA synchronous = OFF")  # after a power cut the file may be damaged; then it is remade
+            store.execute(TABLE)
+        except sqlite3.Error:
+            store.close()
+            raise
+        self._store = store
+
+    def _give_up(self, error: Exception) -> None:
+        log.warning("The memo of scanned photos, %s, is not used: %s.", self._path, error)
+        with contextlib.suppress(sqlite3.Error):
+            self.__exit__()

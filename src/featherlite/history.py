@@ -1,0 +1,82 @@
+"""What the executor measured: intervals, measures and one report a step. The rows of the ladder."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+__all__ = ["Estimate", "Measure", "StepReport", "wilson"]
+
+
+class Estimate(BaseModel):
+    """A proportion with its 95% interval and the number of photos behind it; all in [0, 1]."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    value: float
+    low: float
+    high: float
+    n: int
+    split: str | None = Field(None, description="the split it was measured on")
+
+
+def wilson(hits: int, n: int, split: str | None = None, z: float = 1.959963984540054) -> Estimate:
+    """The share `hits / n` with its Wilson score interval, which stays honest for small n and near 0 or 1.
+
+    Raises:
+        ValueError: n is not positive or hits is outside 0..n.
+
+    Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927).
+    """
+    if n <= 0 or not 0 <= hits <= n:
+        raise ValueError(f"hits {hits} of n {n}: n must be positive and hits within 0..n")
+    share = hits / n
+    denominator = 1 + z * z / n
+    center = (share + z * z / (2 * n)) / denominator
+    half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / denominator
+    return Estimate(
+        value=share,
+        low=0.0 if hits == 0 else max(0.0, center - half),
+        high=1.0 if hits == n else min(1.0, center + half),
+        n=n,
+        split=split,
+    )
+
+
+class Measure(BaseModel):
+    """What a bundle weighs and scores at one moment."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    subject: str = Field(description="what was measured: 'network', or the name of an export")
+    input_px: int = Field(description="longer input side in pixels")
+    classes: int
+    parameters: int
+    macs: int = Field(description="multiply-accumulates for one photo")
+    bytes: int = Field(description="float32 weights of a network; the file of an export")
+    top1: Estimate | None = Field(None, description="absent where there was no photo to measure on")
+    top5: Estimate | None = None
+    arena_bytes: int | None = Field(None, description="TensorFlow Lite Micro's working memory")
+
+
+class StepReport(BaseModel):
+    """One finished step, as the executor recorded it; one line of history.jsonl and one row of the ladder."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    step: str
+    id: str = Field(description="the step's name within its recipe; differs from `step` where one occurs twice")
+    key: str = Field(description="hash of (parent, config, data, code) under which the result is stored")
+    config: dict[str, JsonValue]
+    seed: int
+    code: str = Field(description="featherlite's version and the hash of its source")
+    started: str = Field(description="UTC, ISO 8601")
+    seconds: float
+    status: Literal["done"] = "done"
+    before: Measure | None = None
+    after: Measure | None = None
+    details: dict[str, Any] = Field(
+        default_factory=dict, description="what the step recorded: curves, choices, warnings"
+    )

@@ -1,0 +1,149 @@
+"""A LiteRT artefact of a bundle's network, put into the bundle with all that proves it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from featherlite.bundle import Bundle
+from featherlite.errors import ExportError
+from featherlite.models.convert import ArtefactType, convert
+from featherlite.runtime.flatbuffer import ArtefactFacts, TensorFacts, inspect
+from featherlite.step import Context
+
+__all__ = ["LABELS", "PREPROCESS", "add_export", "labels_text", "ops_of", "tensor_document"]
+
+LABELS: Final = "labels.txt"
+PREPROCESS: Final = "preprocess.json"
+"""Names of the two entries inside the artefact, and of the same two files beside it."""
+
+_CONVERTERS: Final = ("tensorflow", "tensorflow-cpu", "keras", "ai-edge-litert")
+
+
+def add_export(
+    bundle: Bundle,
+    name: ArtefactType,
+    ctx: Context,
+    representative: NDArray[np.uint8] | None = None,
+    facts: Mapping[str, Any] | None = None,
+) -> Bundle:
+    """The bundle with exports/<name>: model.tflite, export.json, golden.npz, labels.txt and preprocess.json.
+
+    `representative` is uint8 [n, height, width, 3] (int8 needs it); `facts` are added to export.json. A verdict on
+    former exports is left out, since it says nothing about the new one.
+
+    Raises:
+        ExportError: the network cannot be written in this format, or does not fit the bundle's labels.
+    """
+    from featherlite.models.network import count_macs, count_parameters, load_network
+    from featherlite.models.slim import slim
+
+    labels, preprocess = labels_text(bundle), bundle.preprocess.model_dump_json().encode()
+    network = bundle.read("model.keras")
+    source, target = ctx.scratch / f"{name}.keras", ctx.scratch / f"{name}.tflite"
+    source.write_bytes(network)
+    ctx.progress.start(f"converting to {name}", 1)
+    convert(source, target, name, representative)
+    ctx.progress.advance()
+    ctx.progress.finish()
+    data = slim(target.read_bytes(), {LABELS: labels, PREPROCESS: preprocess})
+    artefact = inspect(data)
+    _check_fit(bundle, artefact)
+    model = load_network(bundle)
+    document = {
+        "name": name,
+        "dtype": name,
+        "bytes": len(data),
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "network_sha256": hashlib.sha256(network).hexdigest(),
+        "parameters": count_parameters(model),
+        "macs": count_macs(model),
+        "input": tensor_document(artefact.input),
+        "output": tensor_document(artefact.output),
+        "ops": ops_of(artefact),
+        "converter": _converter_versions(),
+        **(facts or {}),
+    }
+    files: dict[str, Path | bytes] = {
+        "model.tflite": data,
+        "export.json": (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode(),
+        "golden.npz": _golden(bundle, model, data),
+        LABELS: labels,
+        PREPROCESS: preprocess,
+    }
+    added = bundle.with_files({f"exports/{name}/{file}": content for file, content in files.items()})
+    kept = {file: content for file, content in added.files.items() if file != "verify.json"}
+    return type(bundle)(kept, added.subject, added.parent)
+
+
+def labels_text(bundle: Bundle) -> bytes:
+    """labels.txt: one class name a line, in the order of the outputs, UTF-8.
+
+    Raises:
+        ExportError: a name contains a line break.
+    """
+    names = [label.name for label in bundle.labels]
+    broken = [name for name in names if len(name.splitlines()) != 1]
+    if broken:
+        raise ExportError(
+            f"The class name {broken[0]!r} contains a line break; labels.txt has one name a line.",
+            "Rename the folder of that class.",
+        )
+    return ("\n".join(names) + "\n").encode("utf-8")
+
+
+def ops_of(artefact: ArtefactFacts) -> list[dict[str, Any]]:
+    """The kinds of operations and how often each occurs, the most frequent first."""
+    counted = sorted(artefact.op_counts.items(), key=lambda item: (-item[1], item[0]))
+    return [{"op": op, "count": count} for op, count in counted]
+
+
+def tensor_document(tensor: TensorFacts) -> dict[str, Any]:
+    """An input or output as export.json and verify.json describe it."""
+    return {
+        "name": tensor.name,
+        "dtype": tensor.dtype,
+        "shape": list(tensor.shape),
+        "scale": tensor.scale,
+        "zero_point": tensor.zero_point,
+    }
+
+
+def _check_fit(bundle: Bundle, artefact: ArtefactFacts) -> None:
+    height, width = artefact.input.shape[1:3]
+    wanted = (bundle.preprocess.height, bundle.preprocess.width)
+    if (height, width) != wanted:
+        raise ExportError(
+            f"The network takes {height}x{width} pixels, but preprocess.json says {wanted[0]}x{wanted[1]} (height x width)."
+        )
+    if artefact.output.shape[1] != len(bundle.labels):
+        raise ExportError(f"The network has {artefact.output.shape[1]} outputs for {len(bundle.labels)} labels.")
+
+
+def _golden(bundle: Bundle, model: Any, data: bytes) -> bytes:
+    from featherlite.models.golden import Golden, draw_inputs, pack_golden
+    from featherlite.models.logits import network_logits
+    from featherlite.runtime.interpreter import open_runtime
+
+    inputs = draw_inputs(bundle.preprocess.height, bundle.preprocess.width)
+    outputs = open_runtime("litert_reference", data).run_raw(inputs)
+    return pack_golden(Golden(inputs, outputs, network_logits(model, inputs)))
+
+
+def _converter_versions() -> dict[str, str]:
+    found = {}
+    for package in _CONVERTERS:
+        try:
+            # Local build tags (+cu12 ...) name a machine rather than the code.
+            found[package] = re.sub(r"\+.*", "", version(package))
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,187 @@
+"""Recipes: a TOML list of steps becomes typed configs, and every fault in it is told at once, before anything runs."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from featherlite.errors import FeatherliteError, RecipeError, RequestError, did_you_mean
+from featherlite.step import Step, StepConfig, load_step
+
+__all__ = ["PlannedStep", "Recipe", "config_faults", "load_recipe", "parse_recipe", "shipped_recipes"]
+
+SHIPPED = Path(__file__).parent / "recipes"
+TOP_KEYS = ("title", "description", "seed", "steps")
+
+
+@dataclass(frozen=True)
+class PlannedStep:
+    """One step of a recipe with its checked config; `id` differs from the step's name where one occurs twice."""
+
+    id: str
+    step: Step
+    config: StepConfig
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A checked road: a title and the steps in their order."""
+
+    name: str
+    title: str
+    description: str
+    seed: int
+    steps: tuple[PlannedStep, ...]
+
+    def with_seed(self, seed: int | None) -> Recipe:
+        """The same road under another seed; the recipe's own where none is given."""
+        return self if seed is None else replace(self, seed=seed)
+
+    def to_json(self) -> dict[str, Any]:
+        """The recipe with every value spelled out, as JSON."""
+        steps = [{"step": p.step.name, "id": p.id, **p.config.model_dump(mode="json")} for p in self.steps]
+        return {"name": self.name, "title": self.title, "seed": self.seed, "steps": steps}
+
+
+def shipped_recipes() -> Mapping[str, Path]:
+    """The recipes that come with featherlite: name -> TOML file."""
+    return {path.stem: path for path in sorted(SHIPPED.glob("*.toml"))}
+
+
+def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """The recipe of that name, or in that TOML file, with `step.key=value` overrides applied.
+
+    Raises:
+        RequestError: there is no such recipe.
+        RecipeError: its faults, all of them.
+    """
+    shipped = shipped_recipes()
+    name = str(source).removeprefix("recipes/").removesuffix(".toml")
+    path = Path(source) if Path(source).is_file() else shipped.get(name)
+    if path is None:
+        raise RequestError(f"There is no recipe '{source}'.", did_you_mean(name, shipped))
+    try:
+        document = tomllib.loads(path.read_text("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(str(source), [f"not valid TOML: {error}"]) from None
+    return parse_recipe(document, path.stem, overrides)
+
+
+def parse_recipe(document: Mapping[str, Any], name: str, overrides: Sequence[str] = ()) -> Recipe:
+    """The recipe that a parsed document describes.
+
+    Raises:
+        RecipeError: unknown keys and steps, wrong values, bad overrides, and steps that need what none before them
+            provides; all of them together.
+    """
+    faults = [f"unknown key '{key}'. {did_you_mean(key, TOP_KEYS)}".strip() for key in document if key not in TOP_KEYS]
+    seed = document.get("seed", 0)
+    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+        faults.append(f"seed: {seed!r} is not a whole number of at least 0")
+        seed = 0
+    entries = _entries(document.get("steps"), faults)
+    _apply(overrides, entries, faults)
+    planned = [plan for id_, entry in entries.items() if (plan := _plan(id_, entry, faults)) is not None]
+    if len(planned) == len(entries):
+        faults += _unmet(planned)
+    if faults:
+        raise RecipeError(f"Recipe '{name}'", faults)
+    return Recipe(
+        name=name,
+        title=str(document.get("title", name)),
+        description=str(document.get("description", "")),
+        seed=seed,
+        steps=tuple(planned),
+    )
+
+
+def config_faults(error: ValidationError, model: type[BaseModel], where: str) -> list[str]:
+    """A config's faults as sentences: where, the value, what is allowed; the nearest known key for an unknown one."""
+    faults = []
+    for item in error.errors():
+        key = ".".join(str(part) for part in item["loc"])
+        if item["type"] == "extra_forbidden":
+            faults.append(f"{where}: unknown key '{key}'. {did_you_mean(key, model.model_fields)}")
+        elif item["type"] == "missing":
+            faults.append(f"{where}.{key}: a value is needed")
+        else:
+            message = item["msg"].removeprefix("Value error, ")
+            prefix = f"{where}.{key}" if key else where
+            value = f" {item['input']!r}:" if key else ""
+            faults.append(f"{prefix}:{value} {message[0].lower()}{message[1:]}")
+    return faults
+
+
+def _entries(steps: Any, faults: list[str]) -> dict[str, dict[str, Any]]:
+    """The step tables by id: the `id` key, else the step's name, numbered from its second occurrence on."""
+    if not isinstance(steps, list) or not steps:
+        faults.append("there are no [[steps]]")
+        return {}
+    entries: dict[str, dict[str, Any]] = {}
+    for position, table in enumerate(steps, start=1):
+        if not isinstance(table, dict) or not isinstance(table.get("step"), str):
+            faults.append(f"step {position}: a [[steps]] table with a text key 'step' is needed")
+            continue
+        base = str(table.get("id", table["step"]))
+        id_, count = base, 1
+        while id_ in entries:
+            if "id" in table:
+                faults.append(f"step {position}: the id '{base}' is taken")
+            count += 1
+            id_ = f"{base}-{count}"
+        entries[id_] = {key: value for key, value in table.items() if key != "id"}
+    return entries
+
+
+def _apply(overrides: Sequence[str], entries: dict[str, dict[str, Any]], faults: list[str]) -> None:
+    for override in overrides:
+        target, equals, text = override.partition("=")
+        id_, dot, key = target.strip().rpartition(".")
+        if not equals or not dot or not key:
+            faults.append(f"--set {override}: must look like step.key=value")
+        elif id_ not in entries:
+            faults.append(f"--set {override}: the recipe has no step '{id_}'. {did_you_mean(id_, entries)}")
+        else:
+            entries[id_][key.replace("-", "_")] = _toml_value(text.strip())
+
+
+def _toml_value(text: str) -> Any:
+    """`text` read as a TOML value where it is one (3, 0.5, true, [1, 2]), else as plain text."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _plan(id_: str, entry: dict[str, Any], faults: list[str]) -> PlannedStep | None:
+    try:
+        step = load_step(entry["step"])
+    except FeatherliteError as error:
+        faults.append(f"{id_}: {error.message[0].lower()}{error.message[1:]} {error.hint}".strip())
+        return None
+    try:
+        config = step.config.model_validate({key: value for key, value in entry.items() if key != "step"})
+    except ValidationError as error:
+        faults.extend(config_faults(error, step.config, id_))
+        return None
+    return PlannedStep(id_, step, config)
+
+
+def _unmet(planned: Sequence[PlannedStep]) -> list[str]:
+    """One fault for each step that needs what no step before it provides."""
+    faults: list[str] = []
+    provided: set[str] = set()
+    for plan in planned:
+        for need in sorted(plan.step.needs - provided):
+            if need == "export:*" and any(what.startswith("export:") for what in provided):
+                continue
+            makers = [other.id for other in planned if need in other.step.provides]
+            where = f"'{makers[0]}' provides it, but comes later" if makers else "no step of the recipe provides it"
+            faults.append(f"{plan.id}: needs '{need}'; {where}")
+        provided |= plan.step.provides
+    return faults

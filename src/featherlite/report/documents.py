@@ -1,0 +1,150 @@
+"""metrics.json and verify.json as typed values, so that a missing part is a missing part and never a crash."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from featherlite.bundle import Bundle
+from featherlite.errors import BundleError
+from featherlite.history import Estimate
+
+__all__ = [
+    "RUNTIME_NAMES",
+    "ClassScore",
+    "ExportCheck",
+    "Mistake",
+    "RuntimeCheck",
+    "Scores",
+    "read_checks",
+    "read_scores",
+    "spoken_check",
+]
+
+RUNTIME_NAMES = {
+    "keras": "Keras network, float32",
+    "litert": "LiteRT, default kernels",
+    "litert_reference": "LiteRT, reference kernels",
+    "tflm": "TensorFlow Lite Micro",
+}
+"""What each runtime is called on the page; others are shown by their own name."""
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Interval(_Document):
+    """A value with the bounds of its 95% interval."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+class ClassScore(_Document):
+    """How one class fared on one split."""
+
+    label: str
+    n: int = Field(ge=0)
+    precision: float | None = None
+    recall: float | None = None
+    f1: float | None = None
+
+
+class Mistake(_Document):
+    """One photo that was answered wrongly, with the probability given to the wrong answer."""
+
+    path: str
+    label: str
+    predicted: str
+    probability: float
+
+
+class Scores(_Document):
+    """What metrics.json says about one split."""
+
+    n: int
+    split_hash: str | None = None
+    reads: int = 1
+    subject: str = "network"
+    top1: Estimate | None = None
+    top5: Estimate | None = None
+    macro_f1: Interval | None = None
+    per_class: tuple[ClassScore, ...] = ()
+    confusion: tuple[tuple[int, ...], ...] = ()
+    mistakes: tuple[Mistake, ...] = ()
+
+
+class OpCount(_Document):
+    """One kind of operation in an artefact."""
+
+    op: str
+    count: int
+
+
+class RuntimeCheck(_Document):
+    """What one runtime made of the test photos, against the network."""
+
+    top1: Estimate | None = None
+    agreement: float | None = None
+    max_lsb: float | None = None
+
+
+class ExportCheck(_Document):
+    """What verify.json says about one artefact."""
+
+    name: str
+    bytes: int
+    int8_only: bool | None = None
+    not_int8: tuple[Any, ...] = ()
+    arena_bytes: int | None = None
+    ops: tuple[OpCount, ...] = ()
+    input: dict[str, Any] = Field(default_factory=dict)
+    runtimes: dict[str, RuntimeCheck] = Field(default_factory=dict)
+    bounds: dict[str, Any] = Field(default_factory=dict)
+    passed: bool = False
+    failures: tuple[str, ...] = ()
+
+
+def read_scores(bundle: Bundle, split: str) -> Scores | None:
+    """What was measured on one split; None where nothing was.
+
+    Raises:
+        BundleError: metrics.json does not hold what it should.
+    """
+    value = bundle.metrics.get(split)
+    if value is None:
+        return None
+    try:
+        return Scores.model_validate(value)
+    except ValidationError as error:
+        raise _damaged("metrics.json", error) from None
+
+
+def read_checks(verify: Mapping[str, Any] | None) -> tuple[ExportCheck, ...]:
+    """The verified artefacts of a verify.json document, in its order; empty where nothing was verified.
+
+    Raises:
+        BundleError: the document does not hold what it should.
+    """
+    if not verify:
+        return ()
+    try:
+        return tuple(ExportCheck.model_validate(entry) for entry in verify.get("exports", ()))
+    except ValidationError as error:
+        raise _damaged("verify.json", error) from None
+
+
+def spoken_check(checks: tuple[ExportCheck, ...]) -> ExportCheck | None:
+    """The artefact that speaks for the rest: int8 where there is one, else the last."""
+    named = [check for check in checks if check.name == "int8"]
+    return named[-1] if named else checks[-1] if checks else None
+
+
+def _damaged(name: str, error: ValidationError) -> BundleError:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"]) or "document"
+    return BundleError(f"{name}: {where}: {first['msg']}.", "Run the step that writes it again.")

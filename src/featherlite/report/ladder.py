@@ -1,0 +1,237 @@
+"""The ladder: what each step did to a model, as rows for tools and as a table for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from featherlite.history import Estimate, Measure, StepReport
+from featherlite.report.documents import RUNTIME_NAMES, ExportCheck, read_checks, spoken_check
+from featherlite.report.units import bytes_text, count_text, percent_text, points_text, seconds_text
+
+__all__ = ["Row", "changes", "ladder_rows", "ladder_table"]
+
+Row = dict[str, Any]
+"""One row of the ladder, in JSON's types."""
+
+_DEVICE_RUNTIMES = ("litert", "tflm", "litert_reference")
+"""Whose score speaks for an artefact, in this order."""
+
+
+def ladder_rows(history: Sequence[StepReport], verify: Mapping[str, Any] | None) -> list[Row]:
+    """One row a step, in the order of the run; the last is the verified artefact where there is one.
+
+    Raises:
+        BundleError: `verify` is not what verify.json holds.
+    """
+    check = spoken_check(read_checks(verify))
+    verifying = [report for report in history if report.step == "verify"]
+    rows: list[Row] = []
+    former: Measure | None = None
+    for report in history:
+        if check is not None and verifying and report is verifying[-1]:
+            continue
+        before = report.before or former
+        rows.append(_row(report, before))
+        former = report.after or former
+    if check is not None:
+        rows.append(_verified_row(verifying[-1] if verifying else None, check, former))
+    return rows
+
+
+def changes(rows: Sequence[Row]) -> list[float | None]:
+    """Per row, its top-1 less that of the nearest scored row above, where both are on the same split."""
+    found: list[float | None] = []
+    former: Mapping[str, Any] | None = None
+    for row in rows:
+        top1 = row["top1"]
+        comparable = top1 and former and top1["split"] == former["split"] and top1["n"] == former["n"]
+        found.append(top1["value"] - former["value"] if comparable and former else None)
+        former = top1 or former
+    return found
+
+
+def ladder_table(rows: Sequence[Row]) -> Table:
+    """The rows as a table that reads well at 80 columns; what is the same in all of them stands in its title."""
+    shared = {key: {row[key] for row in rows if row[key] is not None} for key in ("input_px", "classes")}
+    wide = len(shared["input_px"]) > 1 or len(shared["classes"]) > 1
+    table = Table(
+        title=_title(shared),
+        title_justify="left",
+        title_style="bold",
+        caption=_caption(rows),
+        caption_justify="left",
+        caption_style="none",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, 0) if wide else (0, 1, 0, 0),
+        header_style="bold",
+    )
+    table.add_column("step", overflow="ellipsis", no_wrap=True, min_width=8)
+    if len(shared["input_px"]) > 1:
+        table.add_column("px", justify="right", no_wrap=True)
+    if len(shared["classes"]) > 1:
+        table.add_column("classes", justify="right", no_wrap=True)
+    for name in ("params", "MACs", "size"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("top-1 (95%)", no_wrap=True, min_width=11)
+    table.add_column("on", no_wrap=True)
+    table.add_column("diff", justify="right", no_wrap=True)
+    table.add_column("time", justify="right", no_wrap=True)
+    for row, change in zip(rows, changes(rows), strict=True):
+        _add(table, row, change, shared)
+    return table
+
+
+def _row(report: StepReport, before: Measure | None) -> Row:
+    after = report.after
+    row: Row = {
+        "step": report.step,
+        "id": report.id,
+        "subject": after.subject if after else None,
+        "input_px": after.input_px if after else None,
+        "classes": after.classes if after else None,
+        "parameters": after.parameters if after else None,
+        "macs": after.macs if after else None,
+        "bytes": after.bytes if after else None,
+        "top1": _estimate(after.top1) if after else None,
+        "top5": _estimate(after.top5) if after else None,
+        "changed": after is not None and not _same(before, after),
+        "seconds": round(report.seconds, 3),
+        "warnings": [str(warning) for warning in report.details.get("warnings", [])],
+    }
+    if after and after.arena_bytes is not None:
+        row["arena_bytes"] = after.arena_bytes
+    counts = report.details.get("counts")
+    if after is None and isinstance(counts, Mapping):
+        row["photos"] = {split: sum(labels.values()) for split, labels in counts.items()}
+        row["classes"] = len({label for labels in counts.values() for label in labels}) or None
+    if report.details.get("synthetic") is True:
+        row["synthetic"] = True
+    return row
+
+
+def _verified_row(report: StepReport | None, check: ExportCheck, former: Measure | None) -> Row:
+    measure = (report.after if report else None) or former
+    scored = [check.runtimes[name] for name in _DEVICE_RUNTIMES if name in check.runtimes]
+    top1 = next((runtime.top1 for runtime in scored if runtime.top1), None)
+    row: Row = {
+        "step": "verify",
+        "id": report.id if report else "verify",
+        "subject": check.name,
+        "input_px": measure.input_px if measure else None,
+        "classes": measure.classes if measure else None,
+        "parameters": measure.parameters if measure else None,
+        "macs": measure.macs if measure else None,
+        "bytes": check.bytes,
+        "top1": _estimate(top1, "test"),
+        "top5": _estimate(report.after.top5) if report and report.after else None,
+        "changed": False,
+        "seconds": round(report.seconds, 3) if report else None,
+        "warnings": [str(warning) for warning in report.details.get("warnings", [])] if report else [],
+        "runtimes": {
+            name: {"top1": _estimate(found.top1), "agreement": found.agreement, "max_lsb": found.max_lsb}
+            for name, found in check.runtimes.items()
+        },
+        "int8_only": check.int8_only,
+        "passed": check.passed,
+        "failures": list(check.failures),
+    }
+    if check.arena_bytes is not None:
+        row["arena_bytes"] = check.arena_bytes
+    return row
+
+
+def _estimate(estimate: Estimate | None, split: str | None = None) -> dict[str, Any] | None:
+    if estimate is None:
+        return None
+    return estimate.model_dump() | {"split": estimate.split or split}
+
+
+def _same(before: Measure | None, after: Measure) -> bool:
+    if before is None:
+        return False
+    facts = ("subject", "input_px", "classes", "parameters", "macs", "bytes")
+    if any(getattr(before, name) != getattr(after, name) for name in facts):
+        return False
+    # A step that only measures on another split has not changed the network; one that moved the score has.
+    if before.top1 and after.top1 and before.top1.split == after.top1.split:
+        return before.top1 == after.top1
+    return True
+
+
+def _title(shared: Mapping[str, set[Any]]) -> Text:
+    parts = []
+    if len(shared["classes"]) == 1:
+        count = next(iter(shared["classes"]))
+        parts.append(f"{count:,} class{'es' if count != 1 else ''}")
+    if len(shared["input_px"]) == 1:
+        parts.append(f"{next(iter(shared['input_px']))} px input")
+    return Text("Ladder" + (": " + ", ".join(parts) if parts else ""))
+
+
+def _add(table: Table, row: Row, change: float | None, shared: Mapping[str, set[Any]]) -> None:
+    name = row["id"]
+    if row["subject"] not in (None, "network"):
+        name = f"{name} {row['subject']}"
+    cells = [Text(name)]
+    cells += [Text(_cell(row[key])) for key in ("input_px", "classes") if len(shared[key]) > 1]
+    quiet = not row["changed"] and row["step"] != "verify"
+    cells += [Text("" if quiet or row[key] is None else count_text(row[key])) for key in ("parameters", "macs")]
+    cells.append(Text("" if quiet or row["bytes"] is None else bytes_text(row["bytes"])))
+    top1 = row["top1"]
+    if top1:
+        score = Text(percent_text(top1["value"]).rjust(6))
+        score.append(f" {top1['low'] * 100:.1f}-{top1['high'] * 100:.1f}", "dim")
+        cells += [score, Text(top1["split"] or "")]
+    else:
+        cells += [Text(""), Text("")]
+    cells.append(Text("" if change is None else points_text(change)))
+    cells.append(Text("" if row["seconds"] is None else seconds_text(row["seconds"])))
+    style = "dim" if top1 is None else "bold" if row["step"] == "verify" else ""
+    table.add_row(*cells, style=style)
+
+
+def _cell(value: int | None) -> str:
+    return "" if value is None else str(value)
+
+
+def _caption(rows: Sequence[Row]) -> Text:
+    text = Text()
+    photos = next((row["photos"] for row in rows if "photos" in row), None)
+    if photos:
+        text.append("Photos: " + ", ".join(f"{count:,} {split}" for split, count in photos.items()) + ".\n", "dim")
+    text.append("Size: a network's float32 weights, an export's file; 1 KB = 1000 bytes.", "dim")
+    for row in rows:
+        if "runtimes" in row:
+            text.append("\n")
+            text.append_text(_verdict(row))
+    if any(row.get("synthetic") for row in rows):
+        text.append("\n! ", "yellow")
+        text.append("Sample drawings, not photos: these scores say nothing about real birds.")
+    for row in rows:
+        for warning in row["warnings"]:
+            text.append("\n! ", "yellow")
+            text.append(f"{row['id']}: {warning}")
+    return text
+
+
+def _verdict(row: Row) -> Text:
+    text = Text("passed" if row["passed"] else "FAILED", "bold green" if row["passed"] else "bold red")
+    text.append(f" {row['subject']}: {row['bytes']:,} bytes", "none")
+    if row.get("arena_bytes") is not None:
+        text.append(f", arena {row['arena_bytes']:,} bytes", "none")
+    for name, found in row["runtimes"].items():
+        if found["top1"] is None:
+            continue
+        text.append(f"\n  {RUNTIME_NAMES.get(name, name):26} {percent_text(found['top1']['value'])}", "none")
+        if name != "keras" and found["agreement"] is not None:
+            text.append(f", same answer as the network on {percent_text(found['agreement'], 2)}", "none")
+    for failure in row["failures"]:
+        text.append(f"\n  - {failure}", "red")
+    return text

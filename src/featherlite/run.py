@@ -1,0 +1,314 @@
+"""The only executor: walks the steps, measures before and after each, stores every result under its hash.
+
+A result's key is the hash of (parent, step, config, seed, code); the first parent is the hash of the photos. So a
+finished step is never run twice: a killed run goes on where it stopped, and runs that differ in a later step share
+what comes before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from pydantic import ValidationError
+
+from featherlite.bundle import Bundle, storage_guard, write_atomically
+from featherlite.errors import BundleError, FeatherliteError, RecipeError, RequestError
+from featherlite.history import Measure, StepReport
+from featherlite.recipe import PlannedStep, Recipe, config_faults
+from featherlite.step import Context, Progress, Silent, StepConfig, load_step
+
+__all__ = ["Run", "cache_folder", "code_version", "run_recipe", "run_step"]
+
+log = logging.getLogger("featherlite")
+
+Listener = Callable[[str, StepReport | None, bool], None]
+"""Told of each step: (id, None, False) as it starts, (id, report, cached) once its result is stored."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: the folder, its last bundle, and how many steps were taken from the store."""
+
+    out: Path
+    bundle: Bundle
+    reused: int
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What all steps of a run share."""
+
+    store: Path
+    cache: Path
+    data: Path | None
+    seed: int
+    progress: Progress
+
+
+def run_recipe(
+    recipe: Recipe,
+    data: Path,
+    out: Path,
+    *,
+    cache: Path | None = None,
+    progress: Progress | None = None,
+    listener: Listener | None = None,
+) -> Run:
+    """Walks a recipe from photos to its last bundle, which ends up in `out/bundle`; goes on where a former run stopped.
+
+    Raises:
+        FeatherliteError: whatever a step raises. Finished steps are kept, and `out/bundle` is the last good one.
+    """
+    around = Surroundings(
+        store=out / "store",
+        cache=cache or cache_folder(),
+        data=Path(data).absolute(),
+        seed=recipe.seed,
+        progress=progress or Silent(),
+    )
+    tell = listener or (lambda _id, _report, _cached: None)
+    with storage_guard(out), _locked(out):
+        bundle, key, reused = Bundle(), _data_key(around), 0
+        _note(out, recipe, "running")
+        try:
+            for plan in recipe.steps:
+                tell(plan.id, None, False)
+                bundle, key, cached = _stored_step(plan, bundle, key, around)
+                reused += cached
+                tell(plan.id, bundle.history[-1], cached)
+        except BaseException as error:
+            with contextlib.suppress(OSError):
+                _note(out, recipe, "interrupted" if isinstance(error, KeyboardInterrupt) else "failed", error)
+                if bundle.files:
+                    _publish(bundle, out / "bundle", around)
+            raise
+        final = _publish(bundle, out / "bundle", around)
+        _note(out, recipe, "done")
+    return Run(out, final, reused)
+
+
+def run_step(
+    name: str,
+    source: Bundle | None,
+    out: Path | None,
+    settings: dict[str, Any] | StepConfig,
+    *,
+    data: Path | None = None,
+    seed: int = 0,
+    cache: Path | None = None,
+    progress: Progress | None = None,
+) -> tuple[Bundle, StepReport]:
+    """Runs one step on a bundle; the result is written to `out`, or kept in memory only where none is given.
+
+    `data` is where the photos lie; a bundle remembers it on the machine that made it.
+
+    Raises:
+        RecipeError: the settings' faults, all of them.
+        RequestError: the bundle lacks what the step needs.
+    """
+    step = load_step(name)
+    try:
+        config = settings if isinstance(settings, StepConfig) else step.config.model_validate(settings)
+    except ValidationError as error:
+        raise RecipeError(f"Step '{name}'", config_faults(error, step.config, name)) from None
+    bundle = source or Bundle()
+    lacking = [need for need in sorted(step.needs) if not _has(bundle, need)]
+    if lacking:
+        raise RequestError(
+            f"Step '{name}' needs {', '.join(lacking)}, which {bundle.home or 'the bundle'} does not have.",
+            "Run a step that provides it first (featherlite steps).",
+        )
+    remembered = bundle.local().get("data")
+    root = data or (Path(remembered) if isinstance(remembered, str) else None)
+    if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise RequestError(f"{out} exists already.", "Give a new folder: a bundle is never changed in place.")
+    import tempfile
+
+    with tempfile.TemporaryDirectory(
+        prefix="featherlite-", dir=out.parent if out and out.parent.is_dir() else None
+    ) as work:
+        around = Surroundings(
+            Path(work), cache or cache_folder(), root.absolute() if root else None, seed, progress or Silent()
+        )
+        plan = PlannedStep(name, step, config)
+        key = _step_key(bundle.id or "", plan, seed)
+        result = _execute(plan, bundle, key, around, Path(work) / "step")
+        saved = result.save(out if out is not None else Path(work) / "result")
+        if out is None:
+            saved = _in_memory(saved)
+            if step.reads_test:
+                bundle.remember(test_reads=saved.metrics.get("test", {}).get("reads"))
+        if around.data is not None:
+            saved.remember(data=str(around.data))
+    return saved, saved.history[-1]
+
+
+def cache_folder() -> Path:
+    """Where decoded photos are kept between runs: $FEATHERLITE_CACHE, else the user's cache folder."""
+    named = os.environ.get("FEATHERLITE_CACHE")
+    if named:
+        return Path(named)
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "featherlite"
+
+
+@cache
+def code_version() -> str:
+    """The version and the hash of the source that results depend on (not the command line or the pages)."""
+    from featherlite import __version__
+
+    root = Path(__file__).parent
+    digest = hashlib.sha256()
+    for file in sorted(root.rglob("*.py")):
+        relative = file.relative_to(root)
+        if relative.parts[0] not in ("cli", "report", "recipes"):
+            digest.update(f"{relative.as_posix()}\0".encode() + file.read_bytes() + b"\0")
+    return f"{__version__}+{digest.hexdigest()[:12]}"
+
+
+def _has(bundle: Bundle, need: str) -> bool:
+    return bool(bundle.exports) if need == "export:*" else need in bundle.provides()
+
+
+def _data_key(around: Surroundings) -> str:
+    from featherlite.data.source import scan
+
+    assert around.data is not None
+    return scan(around.data, around.cache, around.progress).digest
+
+
+def _step_key(parent: str, plan: PlannedStep, seed: int) -> str:
+    parts = [parent, plan.step.name, plan.config.model_dump(mode="json"), seed, code_version()]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
+
+
+def _stored_step(plan: PlannedStep, parent: Bundle, parent_key: str, around: Surroundings) -> tuple[Bundle, str, bool]:
+    """The step's result from the store, or made now and stored: (bundle, key, whether it was there already)."""
+    key = _step_key(parent_key, plan, around.seed)
+    place, work = around.store / key, around.store / f"{key}.work"
+    if place.exists():
+        try:
+            return Bundle.open(place), key, True
+        except BundleError as error:
+            log.warning("stored result of '%s' is damaged and made again: %s", plan.id, error)
+            shutil.rmtree(place)
+    result = _execute(plan, parent, key, around, work)
+    saved = result.save(place)
+    shutil.rmtree(work, ignore_errors=True)
+    return saved, key, False
+
+
+def _execute(plan: PlannedStep, parent: Bundle, key: str, around: Surroundings, work: Path) -> Bundle:
+    """Runs the step, measures what came out, and adds the report to its history."""
+    scratch, resume = work / "scratch", work / "resume"
+    shutil.rmtree(scratch, ignore_errors=True)
+    for folder in (scratch, resume):
+        folder.mkdir(parents=True, exist_ok=True)
+    context = Context(around.seed, scratch, resume, around.cache, around.data, around.progress)
+    started, clock = datetime.now(UTC), time.monotonic()
+    try:
+        result = plan.step.function(parent, plan.config, context)
+        before = parent.history[-1].after if parent.history else None
+        after = _measure(plan, parent, result, before, context)
+    except FeatherliteError as error:
+        error.details = context.details
+        raise
+    report = StepReport(
+        step=plan.step.name,
+        id=plan.id,
+        key=key,
+        config=plan.config.model_dump(mode="json"),
+        seed=around.seed,
+        code=code_version(),
+        started=started.isoformat(timespec="seconds"),
+        seconds=round(time.monotonic() - clock, 3),
+        before=before,
+        after=after,
+        details=context.details,
+    )
+    return result.with_report(report)
+
+
+def _measure(
+    plan: PlannedStep, parent: Bundle, result: Bundle, before: Measure | None, context: Context
+) -> Measure | None:
+    """What the result weighs and scores: on the test split for a step that opened it, else on validation photos.
+
+    A step that left network and subject as they were keeps the former measure.
+    """
+    if "network" not in result.provides():
+        return None
+    from featherlite.data.photos import load_photos
+    from featherlite.evaluate.measure import measure, measure_verified
+
+    if plan.step.reads_test:
+        return measure_verified(result)
+    unchanged = result.subject == parent.subject and result.files["model.keras"] == parent.files.get("model.keras")
+    if before is not None and unchanged:
+        return before
+    return measure(result, load_photos(result, "val", context))
+
+
+def _publish(bundle: Bundle, place: Path, around: Surroundings) -> Bundle:
+    """Makes `place` the given bundle. The former one is moved aside first; the store still holds both."""
+    draft = place.parent / f".{place.name}.{uuid4().hex[:8]}.tmp"
+    try:
+        saved = Bundle(bundle.files, bundle.subject, bundle.parent).save(draft)
+        if place.exists():
+            former = place.parent / f".{place.name}.{uuid4().hex[:8]}.old"
+            place.rename(former)
+            shutil.rmtree(former, ignore_errors=True)
+        draft.rename(place)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    final = Bundle.open(place)
+    assert final.id == saved.id
+    final.remember(data=str(around.data))
+    return final
+
+
+def _in_memory(bundle: Bundle) -> Bundle:
+    """The same bundle with all files read, so that its folder may go."""
+    return Bundle({name: bundle.read(name) for name in bundle.files}, bundle.subject, bundle.parent, bundle.id)
+
+
+def _note(out: Path, recipe: Recipe, status: str, error: BaseException | None = None) -> None:
+    """Writes run.json: what was asked, and how far it came."""
+    document: dict[str, Any] = {"status": status, "recipe": recipe.to_json(), "code": code_version()}
+    if isinstance(error, FeatherliteError):
+        document["error"] = error.to_json()
+    elif error is not None:
+        document["error"] = {"type": type(error).__name__, "message": str(error), "hint": ""}
+    write_atomically(out / "run.json", json.dumps(document, indent=1, ensure_ascii=False).encode() + b"\n")
+
+
+@contextlib.contextmanager
+def _locked(out: Path) -> Iterator[None]:
+    """Keeps a second process out of the same folder. The lock falls with its process, however that ends."""
+    (out / "store").mkdir(parents=True, exist_ok=True)
+    with (out / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RequestError(
+                f"Another run is at work in {out}.", "Wait for it to end, or give another --out folder."
+            ) from None
+        for stale in out.glob(".bundle.*"):
+            shutil.rmtree(stale, ignore_errors=True)
+        for stale in (out / "store").glob(".*.tmp"):
+            shutil.rmtree(stale, ignore_errors=True)
+        yield

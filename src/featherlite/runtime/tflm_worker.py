@@ -1,0 +1,37 @@
+"""The process in which TensorFlow Lite Micro runs: `python -m featherlite.runtime.tflm_worker`.
+
+Arguments: the .tflite, the inputs (.npy, [n, ...] in the input's own type), where to write the outputs (.npy,
+[n, classes]) and the bytes of arena to reserve. What the recording allocator prints on stderr tells the arena
+used.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from featherlite.runtime.worker import FAILURE
+
+
+def main(artefact: str, inputs: str, outputs: str, arena_bytes: str) -> None:
+    """The outputs of all inputs, written to `outputs`; then the allocator's account, on stderr."""
+    from tflite_micro import runtime
+
+    interpreter = runtime.Interpreter.from_bytes(Path(artefact).read_bytes(), arena_size=int(arena_bytes))
+    answers = []
+    for photo in np.load(inputs, allow_pickle=False, mmap_mode="r"):
+        interpreter.set_input(np.ascontiguousarray(photo)[None], 0)
+        interpreter.invoke()
+        answers.append(np.array(interpreter.get_output(0)[0]))
+    np.save(outputs, np.stack(answers), allow_pickle=False)
+    interpreter.print_allocations()
+
+
+if __name__ == "__main__":
+    try:
+        main(*sys.argv[1:])
+    except Exception as error:
+        # The interpreter's own explanation stands on stderr already, so it must come after the mark.
+        sys.exit(f"{FAILURE}{type(error).__name__}: {error}")

@@ -1,0 +1,182 @@
+"""Steps: one typed config plus one function `(Bundle, Config, Context) -> Bundle`, in one file.
+
+A step is declared, not wired: a file in a step room that holds a function under `@step` is found by name. File name,
+step name, sub-command and recipe key are the same word.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, Protocol, get_type_hints
+
+from pydantic import BaseModel, ConfigDict
+
+from featherlite.bundle import Bundle
+from featherlite.errors import RequestError, did_you_mean
+
+__all__ = ["ROOMS", "Context", "Progress", "Silent", "Step", "StepConfig", "StepEntry", "load_step", "step", "steps"]
+
+ROOMS = ("data", "models", "training", "shrink", "quantize", "export", "evaluate")
+"""The rooms in which steps are looked for, in the order of the road."""
+
+log = logging.getLogger("featherlite")
+
+
+class StepConfig(BaseModel):
+    """Base of every step's config. Fields carry type, range and description, and all have defaults."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, use_attribute_docstrings=True)
+
+
+class Progress(Protocol):
+    """Where a step tells how far it is. Shown as bars on a terminal, and nowhere else."""
+
+    def start(self, what: str, total: int) -> None:
+        """A new stretch of work of `total` units begins."""
+
+    def advance(self, units: int = 1, note: str = "") -> None:
+        """`units` more are done; `note` replaces the text behind the bar."""
+
+    def finish(self) -> None:
+        """The stretch is done."""
+
+
+class Silent:
+    """A progress that shows nothing."""
+
+    def start(self, what: str, total: int) -> None:
+        """Nothing is shown."""
+
+    def advance(self, units: int = 1, note: str = "") -> None:
+        """Nothing is shown."""
+
+    def finish(self) -> None:
+        """Nothing is shown."""
+
+
+@dataclass
+class Context:
+    """What surrounds a step: the only source of seeds, photos, scratch space and progress.
+
+    `scratch` is empty at the start of the step and deleted after it. `resume` survives a killed process and is deleted
+    once the step's result is stored: a long step keeps its own checkpoints there. `data` is where the photos lie.
+    """
+
+    seed: int
+    scratch: Path
+    resume: Path
+    cache: Path
+    data: Path | None = None
+    progress: Progress = field(default_factory=Silent)
+    details: dict[str, Any] = field(default_factory=dict)
+
+    def record(self, key: str, value: Any) -> None:
+        """Keeps a fact (JSON) in the step's report: a curve, a choice, a warning. Never a claim of success."""
+        self.details[key] = value
+
+    def warn(self, message: str) -> None:
+        """Logs a warning and keeps it in the report, where the ladder and the page show it."""
+        log.warning(message)
+        self.details.setdefault("warnings", []).append(message)
+
+    def photos_root(self) -> Path:
+        """Where the photos lie.
+
+        Raises:
+            RequestError: this run was given no photos.
+        """
+        if self.data is None:
+            raise RequestError("This step reads photos, and none were given.", "Add --data FOLDER.")
+        return self.data
+
+
+StepFunction = Callable[[Bundle, Any, Context], Bundle]
+
+
+@dataclass(frozen=True)
+class Step:
+    """A declared step: its name, config type, function, and what it needs and provides."""
+
+    name: str
+    config: type[StepConfig]
+    function: StepFunction
+    needs: frozenset[str]
+    provides: frozenset[str]
+    summary: str
+    reads_test: bool
+
+
+@dataclass(frozen=True)
+class StepEntry:
+    """A step as seen from outside its file, without importing it."""
+
+    name: str
+    room: str
+    module: str
+    summary: str
+
+
+def step(
+    *, needs: tuple[str, ...] = (), provides: tuple[str, ...] = (), reads_test: bool = False
+) -> Callable[[StepFunction], StepFunction]:
+    """Declares the function below it as the step of its file.
+
+    `needs` and `provides` are the words of `Bundle.provides` ('splits', 'network', 'export:int8' ...); a recipe in
+    which a step needs what no earlier one provides is refused before anything runs. `reads_test` marks the steps that
+    open the test split; the executor takes their row from metrics.json rather than measuring on validation photos.
+    """
+
+    def declare(function: StepFunction) -> StepFunction:
+        function.__featherlite_step__ = (frozenset(needs), frozenset(provides), reads_test)  # type: ignore[attr-defined]
+        return function
+
+    return declare
+
+
+@cache
+def steps() -> Mapping[str, StepEntry]:
+    """Every step there is, by name, in the order of the road. Reads source files; imports none of them."""
+    package = Path(__file__).parent
+    found: dict[str, StepEntry] = {}
+    for room in ROOMS:
+        for file in sorted((package / room).glob("*.py")):
+            text = file.read_text("utf-8")
+            if "\n@step(" in text:
+                summary = (ast.get_docstring(ast.parse(text)) or "").partition("\n")[0]
+                found[file.stem] = StepEntry(file.stem, room, f"featherlite.{room}.{file.stem}", summary)
+    return found
+
+
+@cache
+def load_step(name: str) -> Step:
+    """The step of that name, imported.
+
+    Raises:
+        RequestError: there is none; the nearest known name is suggested.
+    """
+    entry = steps().get(name)
+    if entry is None:
+        raise RequestError(f"There is no step '{name}'.", did_you_mean(name, steps()))
+    module = importlib.import_module(entry.module)
+    functions = [value for _, value in _functions(module) if hasattr(value, "__featherlite_step__")]
+    if len(functions) != 1:
+        raise TypeError(f"{entry.module} must declare exactly one @step function, found {len(functions)}")
+    function = functions[0]
+    needs, provides, reads_test = function.__featherlite_step__
+    hints = list(get_type_hints(function).values())
+    if len(hints) != 4 or hints[0] is not Bundle or hints[2] is not Context or hints[3] is not Bundle:
+        raise TypeError(f"{entry.module}: a step is a function (Bundle, Config, Context) -> Bundle")
+    return Step(name, hints[1], function, needs, provides, entry.summary, reads_test)
+
+
+def _functions(module: Any) -> Iterator[tuple[str, Any]]:
+    for name, value in inspect.getmembers(module, inspect.isfunction):
+        if value.__module__ == module.__name__:
+            yield name, value

@@ -1,0 +1,59 @@
+"""How a network is trained: one config, shared by every step that trains or retrains."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from featherlite.step import StepConfig
+
+__all__ = ["FitConfig"]
+
+
+class FitConfig(StepConfig):
+    """Head epochs on the frozen backbone, then all layers with AdamW; the best epoch by validation top-1 is kept."""
+
+    head_epochs: int = Field(20, ge=0, le=1000, description="epochs for the head alone; 0 skips them")
+    head_rate: float = Field(1e-2, gt=0, le=1, description="peak learning rate of the head epochs")
+    head_augment: bool = Field(
+        False, description="augment in the head epochs too; else the backbone's features are computed once"
+    )
+    epochs: int = Field(20, ge=0, le=10_000, description="epochs for all (or the unlocked) layers")
+    rate: float = Field(3e-3, gt=0, le=1, description="peak learning rate of these epochs")
+    unlock: int | None = Field(
+        None, ge=1, description="train only the last so many backbone layers that have weights; all where absent"
+    )
+    batch: int = Field(32, ge=1, le=4096, description="photos a step")
+    schedule: Literal["one_cycle", "cosine", "constant"] = Field(
+        "one_cycle", description="course of the learning rate"
+    )
+    warmup: float = Field(0.3, ge=0, lt=1, description="share of the steps in which the rate rises (not for constant)")
+    weight_decay: float = Field(0.05, ge=0, le=1, description="AdamW's decoupled decay; biases and norms are spared")
+    label_smoothing: float = Field(0.1, ge=0, lt=1, description="share of the target spread over all classes")
+    clip_norm: float = Field(1.0, ge=0, description="limit of the gradient's global norm; 0 for none")
+    ema: float | None = Field(
+        None, gt=0, lt=1, description="momentum of the weights' running average, which is then judged and kept"
+    )
+    patience: int = Field(0, ge=0, description="stop after so many epochs without a better one; 0 never stops early")
+    freeze_batchnorm: Literal["auto"] | bool = Field(
+        "auto", description="keep BatchNorm as it is when all layers train; auto: where a step has fewer than 8 photos"
+    )
+    mixed_precision: Literal["auto"] | bool = Field(
+        "auto", description="compute in bfloat16; auto: on accelerators alone"
+    )
+
+    augment: float = Field(1.0, ge=0, le=3, description="multiplies the strengths below; 0 switches them all off")
+    flip: bool = Field(True, description="mirror half of the photos left to right")
+    rotate_deg: float = Field(15.0, ge=0, le=180, description="turn by up to so many degrees either way")
+    zoom: float = Field(0.2, ge=0, lt=1, description="scale by 1/(1+zoom) .. 1+zoom")
+    stretch: float = Field(0.1, ge=0, lt=1, description="change width against height by 1/(1+stretch) .. 1+stretch")
+    shift: float = Field(0.1, ge=0, le=1, description="move by up to this share of the width and height")
+    brightness: float = Field(0.2, ge=0, lt=1, description="multiply the light by 1 - this .. 1 + this")
+    contrast: float = Field(0.2, ge=0, lt=1, description="spread the values about mid-grey by 1 - this .. 1 + this")
+    saturation: float = Field(0.2, ge=0, le=1, description="color strength 1 - this .. 1 + this")
+    hue: float = Field(0.02, ge=0, le=0.5, description="turn the colors by up to this share of the full circle")
+    erase: float = Field(0.0, ge=0, le=1, description="share of photos with one rectangle greyed out")
+    mixup: float = Field(
+        0.0, ge=0, le=4, description="blend pairs of photos and labels by a share from Beta(mixup, mixup); 0 for none"
+    )

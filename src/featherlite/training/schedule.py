@@ -1,0 +1,59 @@
+"""The course of the learning rate, as plain functions of the share of training that is done."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["SCHEDULES", "constant", "cosine", "one_cycle", "rates"]
+
+START_DIVISOR = 25.0
+"""A one-cycle begins at peak / 25 ..."""
+END_DIVISOR = 1e4
+"""... and ends at a ten-thousandth of where it began."""
+
+
+def one_cycle(share: float, warmup: float) -> float:
+    """The factor on the peak rate: cosine up from 1/25 within `warmup`, then cosine down to 1/25/10000.
+
+    Source: L. N. Smith and N. Topin, "Super-convergence" (arXiv:1708.07120), section 3, in the two-phase cosine form.
+    """
+    low, end = 1 / START_DIVISOR, 1 / START_DIVISOR / END_DIVISOR
+    if share < warmup:
+        return _anneal(low, 1.0, share / warmup)
+    return _anneal(1.0, end, (share - warmup) / (1 - warmup))
+
+
+def cosine(share: float, warmup: float) -> float:
+    """The factor on the peak rate: a straight line up from 0 within `warmup`, then cosine down to 0.
+
+    Source: I. Loshchilov and F. Hutter, "SGDR" (arXiv:1608.03983), equation 5 with a single period.
+    """
+    if share < warmup:
+        return share / warmup
+    return _anneal(1.0, 0.0, (share - warmup) / (1 - warmup))
+
+
+def constant(share: float, warmup: float) -> float:  # noqa: ARG001 - the signature of a schedule
+    """The factor on the peak rate: always 1."""
+    return 1.0
+
+
+SCHEDULES: Mapping[str, Callable[[float, float], float]] = MappingProxyType(
+    {"one_cycle": one_cycle, "cosine": cosine, "constant": constant}
+)
+
+
+def rates(name: str, steps: int, peak: float, warmup: float) -> NDArray[np.float32]:
+    """The learning rate of each step: float32 [steps]. The first step has share 0 and the last one share 1."""
+    course = SCHEDULES[name]
+    last = max(1, steps - 1)
+    return np.array([peak * course(step / last, warmup) for step in range(steps)], dtype=np.float32)
+
+
+def _anneal(start: float, end: float, share: float) -> float:
+    return end + (start - end) * (1 + math.cos(math.pi * min(1.0, share))) / 2
