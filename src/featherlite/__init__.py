@@ -22,7 +22,18 @@ _HOMES = {
     "run_step": "featherlite.run",
 }
 
-__all__ = ["__version__", *sorted(_HOMES)]
+__all__ = [
+    "Bundle",
+    "FeatherliteError",
+    "Label",
+    "Predictor",
+    "Preprocess",
+    "Recipe",
+    "__version__",
+    "load_recipe",
+    "run_recipe",
+    "run_step",
+]
 
 if TYPE_CHECKING:
     from featherlite.bundle import Bundle, Label

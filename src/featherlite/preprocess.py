@@ -22,8 +22,8 @@ from featherlite.errors import DataError
 
 __all__ = ["FORMATS", "PhotoError", "Preprocess", "check", "decode", "network_input", "softmax", "to_rgb"]
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "MPO")
-"""What Pillow may open. Named, so that a hostile file cannot choose an obscure decoder."""
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+"""What Pillow may open (JPEG covers phones' MPO). Named, so that a hostile file cannot choose an obscure decoder."""
 
 MAX_PIXELS = 89_000_000
 """Photos with more pixels are refused from their header, before a byte of them is decoded (decompression bombs)."""
@@ -76,14 +76,17 @@ class Preprocess(BaseModel):
         return canvas
 
     def _crop_box(self, width: int, height: int) -> tuple[float, float, float, float]:
-        scale = min(width / self.width, height / self.height)
-        crop_width, crop_height = self.width * scale, self.height * scale
+        # The short side is kept as it is: through a factor it could come out a rounding error too long.
+        if width * self.height <= height * self.width:
+            crop_width, crop_height = float(width), width * self.height / self.width
+        else:
+            crop_width, crop_height = height * self.width / self.height, float(height)
         left, top = (width - crop_width) / 2, (height - crop_height) / 2
         return (left, top, left + crop_width, top + crop_height)
 
 
 class PhotoError(DataError):
-    """A file is not a photo that can be decoded in full. `reason` is a short code, `why` the sentence without the file."""
+    """A file is not a photo that can be decoded in full. `reason` is a short code, `why` a clause without the file."""
 
     def __init__(self, where: str, reason: str, why: str) -> None:
         self.reason = reason
@@ -125,9 +128,9 @@ def _opened(source: bytes | Path) -> Iterator[Image.Image]:
     """The image with only its header read, within the limits; whatever goes wrong inside becomes a PhotoError."""
     where = str(source) if isinstance(source, Path) else f"{len(source)} bytes"
     too_many = f"too many pixels, at most {MAX_PIXELS // 1_000_000} million allowed"
-    if source == b"":
-        raise PhotoError(where, "empty", "the file is empty")
     try:
+        if source == b"" or (isinstance(source, Path) and source.is_file() and source.stat().st_size == 0):
+            raise PhotoError(where, "empty", "the file is empty")
         # Warnings stay as they are: silencing them is not safe in threads, and Pillow's limits are wider than ours.
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:

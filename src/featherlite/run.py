@@ -188,7 +188,7 @@ def _data_key(around: Surroundings) -> str:
     from featherlite.data.source import scan
 
     assert around.data is not None
-    return scan(around.data, around.cache, around.progress).digest
+    return scan(around.data, around.progress, around.cache).digest
 
 
 def _step_key(parent: str, plan: PlannedStep, seed: int) -> str:

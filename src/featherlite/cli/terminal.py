@@ -101,8 +101,9 @@ class Bars:
     def advance(self, units: int = 1, note: str = "") -> None:
         """Moves the bar on."""
         if self._live is not None and self._task is not None:
-            fields = {"note": note} if note else {}
-            self._live.update(self._task, advance=units, **fields)
+            self._live.update(self._task, advance=units)
+            if note:
+                self._live.update(self._task, note=note)
 
     def finish(self) -> None:
         """Takes the bar away."""

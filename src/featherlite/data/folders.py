@@ -6,7 +6,6 @@ Nothing is opened. Every file that is not used becomes a fault.
 from __future__ import annotations
 
 import os
-import stat
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -17,8 +16,12 @@ from featherlite.errors import DataError
 __all__ = ["list_folder"]
 
 
-
 def list_folder(root: Path) -> Listing:
+    """The candidates and faults of a folder, and which of the two layouts it has.
+
+    Raises:
+        DataError: empty, not readable, or with two class folders of the same name.
+    """
     listing = Listing(root, "folders")
     walk = _Walk(listing, os.path.realpath(root))
     top = walk.entries(walk.real_root, "", must_read=True)
@@ -121,15 +124,14 @@ class _Walk:
             target = self._target(link)
             if target is None:
                 continue
-            if not os.path.isdir(target):
-                if link.label:
-                    self._file(link.path, link.shown, link.label, link.split)
-                else:
-                    self.listing.fault(link.shown, "not-in-class", "not in a class folder")
+            if target.is_dir() and link.label:
+                self._photos(str(target), link.shown, link.label, link.split)
+            elif target.is_dir():
+                self._class(str(target), link.shown, link.split, {})
             elif link.label:
-                self._photos(target, link.shown, link.label, link.split)
+                self._file(Candidate(link.shown, link.path, link.label, link.split), target.is_file())
             else:
-                self._class(target, link.shown, link.split, {})
+                self.listing.fault(link.shown, "not-in-class", "not in a class folder")
             pending.extend(self.links)
             self.links.clear()
 
@@ -155,45 +157,41 @@ class _Walk:
                 elif entry.is_dir(follow_symlinks=False):
                     pending.append((entry.path, shown))
                 else:
-                    self._file(entry.path, shown, label, split)
+                    regular = entry.is_file(follow_symlinks=False)
+                    self._file(Candidate(shown, entry.path, label, split), regular)
 
-    def _file(self, file: str, shown: str, label: str, split: str | None) -> None:
-        try:
-            regular = stat.S_ISREG(os.stat(file).st_mode)
-        except OSError as error:
-            self.listing.fault(shown, "unreadable", f"cannot be read ({error.strerror})")
-            return
+    def _file(self, candidate: Candidate, regular: bool) -> None:
         if regular:
-            self.listing.candidates.append(Candidate(shown, file, label, split))
+            self.listing.candidates.append(candidate)
         else:
-            self.listing.fault(shown, "not-a-file", "a device, pipe or socket, not a file")
+            self.listing.fault(candidate.path, "not-a-file", "a device, pipe or socket, not a file")
 
     def _skipped(self, entry: os.DirEntry[str], shown: str) -> bool:
         if entry.name.startswith("."):
             what = "folder, and all in it, is" if entry.is_dir(follow_symlinks=False) else "file is"
             self.listing.fault(shown, "hidden", f"the name starts with a dot: the {what} left out")
             return True
-        if not __is_utf8(entry.name):
+        if not _is_utf8(entry.name):
             self.listing.fault(shown, "bad-name", "the name is not UTF-8: rename it")
             return True
         return False
 
-    def _target(self, link: _Link) -> str | None:
+    def _target(self, link: _Link) -> Path | None:
         """Where a link leads, or None, with a fault, where it is not followed."""
         fault = self.listing.fault
         try:
-            target = os.path.realpath(link.path, strict=True)
+            target = Path(os.path.realpath(link.path, strict=True))
         except FileNotFoundError:
             fault(link.shown, "link-broken", "a link to something that does not exist")
             return None
         except OSError:
             fault(link.shown, "link-circle", "a link that leads in a circle")
             return None
-        if target != self.real_root and not target.startswith(self.real_root.rstrip("/") + "/"):
+        if not target.is_relative_to(self.real_root):
             fault(link.shown, "link-outside", "a link that leads out of the folder")
-        elif os.path.isdir(target) and os.path.realpath(os.path.dirname(link.path)).startswith(target):
+        elif target.is_dir() and Path(os.path.realpath(Path(link.path).parent)).is_relative_to(target):
             fault(link.shown, "link-circle", "a link to a folder that it lies in")
-        elif target in self.read:
+        elif str(target) in self.read:
             fault(link.shown, "link-repeated", "a link to a folder that is read anyway")
         else:
             return target

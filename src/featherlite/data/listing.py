@@ -1,4 +1,4 @@
-"""What a root claims to hold: candidates for photos, and the faults of everything else. And what a class may be called."""
+"""What a root claims to hold: candidates for photos and the faults of all else; and what a class may be called."""
 
 from __future__ import annotations
 
@@ -65,16 +65,24 @@ class Listing:
         self.faults.append(Fault(os.fsencode(path).decode("utf-8", "backslashreplace"), reason, message))
 
 
-
 def class_label(name: str, where: str) -> str:
-    """The class name as shown: the folder's own, in Unicode's composed form (macOS stores the other one)."""
+    """The class name as shown: the folder's own, in Unicode's composed form (macOS stores the other one).
+
+    Raises:
+        DataError: blank, or with control characters (labels.txt has one name a line).
+    """
     label = unicodedata.normalize("NFC", name)
     if any(unicodedata.category(sign) == "Cc" for sign in label) or not label.strip():
         raise DataError(f"{where!r}: class name {label!r} is blank or holds control characters.", "Rename it.")
     return label
 
 
-def refuse_alike(labels: list[str]) -> None:
+def refuse_alike(labels: Iterable[str]) -> None:
+    """Makes sure that no two class names differ only in case, outer spaces or Unicode form.
+
+    Raises:
+        DataError: two do; both are named.
+    """
     seen: dict[str, str] = {}
     for label in sorted(set(labels)):
         other = seen.setdefault(unicodedata.normalize("NFKC", label).strip().casefold(), label)
@@ -83,7 +91,10 @@ def refuse_alike(labels: list[str]) -> None:
 
 
 def alike(one: str, other: str) -> DataError:
+    """The refusal of two class names that one cannot tell apart; escaped where they even look the same."""
+    same = unicodedata.normalize("NFC", one) == unicodedata.normalize("NFC", other)
+    names = f"{one!a} and {other!a}" if same else f"{one!r} and {other!r}"
     return DataError(
-        f"The classes {one!r} and {other!r} differ only in case, spaces or Unicode form.",
+        f"The classes {names} differ only in case, spaces or Unicode form.",
         "Join them, or rename one: many file systems and tools cannot tell them apart.",
     )

@@ -9,7 +9,7 @@ import contextlib
 import logging
 import os
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -68,28 +68,37 @@ class Memo:
             self._store.close()
             self._store = None
 
-    def recall(self, file: str, facts: os.stat_result) -> Verdict | None:
-        """The verdict on this very content, or None where it has to be read (again)."""
+    def recall(self, files: Sequence[tuple[str, os.stat_result]]) -> list[Verdict | None]:
+        """For each file the verdict on this very content, or None where it has to be read (again)."""
+        nothing: list[Verdict | None] = [None] * len(files)
         if self._store is None:
-            return None
+            return nothing
+        query = (
+            "SELECT sha256, reason, why FROM verdicts WHERE file = ? AND size = ? AND mtime_ns = ?"
+            " AND ctime_ns = ? AND check_version = ?"
+        )
+        found: list[Verdict | None] = []
         try:
-            row = self._store.execute(
-                "SELECT sha256, reason, why FROM verdicts WHERE file = ? AND size = ? AND mtime_ns = ?"
-                " AND ctime_ns = ? AND check_version = ?",
-                (os.fsencode(file), facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, CHECK),
-            ).fetchone()
+            self._store.execute("BEGIN")  # one lock for all: several times as fast
+            for file, facts in files:
+                key = (os.fsencode(file), facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, CHECK)
+                row = self._store.execute(query, key).fetchone()
+                found.append(Verdict(*row) if row is not None else None)
+            self._store.execute("COMMIT")
         except sqlite3.Error as error:
             self._give_up(error)
-            return None
-        return Verdict(*row) if row is not None else None
+            return nothing
+        return found
 
     def keep(self, found: Iterable[tuple[str, os.stat_result, Verdict]]) -> None:
         """Stores verdicts, all or none."""
         if self._store is None:
             return
         rows = [
-            (os.fsencode(file), facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, CHECK)
-            + (verdict.sha256, verdict.reason, verdict.why)
+            (
+                *(os.fsencode(file), facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, CHECK),
+                *(verdict.sha256, verdict.reason, verdict.why),
+            )
             for file, facts, verdict in found
         ]
         try:

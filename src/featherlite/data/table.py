@@ -17,10 +17,14 @@ from featherlite.errors import DataError, did_you_mean
 __all__ = ["list_table"]
 
 
-
 def list_table(table: Path) -> Listing:
+    """The candidates and faults of a CSV.
+
+    Raises:
+        DataError: not UTF-8, not a CSV, a needed column is missing, or a split has an unknown name.
+    """
     listing = Listing(table, "csv")
-    base = os.path.realpath(table.parent)
+    base = Path(os.path.realpath(table.parent))
     rows: dict[str, int] = {}
     for number, row in _rows(table):
         given, label = row.get("path", ""), row.get("label", "")
@@ -28,34 +32,33 @@ def list_table(table: Path) -> Listing:
         if not given or not label:
             listing.fault(where, "incomplete", f"row {number} has no {'path' if not given else 'label'}")
             continue
-        file = os.path.normpath(os.path.join(base, given))
-        path = os.path.relpath(file, base) if not os.path.isabs(given) or file.startswith(base + "/") else file
+        file = Path(os.path.normpath(base / given))
+        absolute = Path(given).is_absolute() and not file.is_relative_to(base)
+        path = str(file) if absolute else Path(os.path.relpath(file, base)).as_posix()
         if path in rows:
             listing.fault(path, "repeated", f"row {number} names it again (label '{label}'); row {rows[path]} counts")
             continue
         rows[path] = number
         split = _split_word(row.get("split", ""), table, number)
-        _check_csv_file(listing, Candidate(path, file, class_label(label, where), split, row.get("group") or None))
+        group = row.get("group") or None
+        _add(listing, Candidate(path, str(file), class_label(label, where), split, group))
     if not rows and not listing.faults:
         raise DataError(f"{table} has no rows.", LAYOUT_HINT)
     return listing
 
 
-def _check_csv_file(listing: Listing, candidate: Candidate) -> None:
+def _add(listing: Listing, candidate: Candidate) -> None:
     try:
-        regular = stat.S_ISREG(os.stat(candidate.file).st_mode)
+        regular = stat.S_ISREG(Path(candidate.file).stat().st_mode)
+    except FileNotFoundError:
+        listing.fault(candidate.path, "missing", "no such file")
     except (OSError, ValueError) as error:
-        missing = isinstance(error, FileNotFoundError)
-        listing.fault(
-            candidate.path,
-            "missing" if missing else "unreadable",
-            "no such file" if missing else f"cannot be read ({error})",
-        )
-        return
-    if regular:
-        listing.candidates.append(candidate)
+        listing.fault(candidate.path, "unreadable", f"cannot be read ({error})")
     else:
-        listing.fault(candidate.path, "not-a-file", "not a file")
+        if regular:
+            listing.candidates.append(candidate)
+        else:
+            listing.fault(candidate.path, "not-a-file", "not a file")
 
 
 def _rows(table: Path) -> Iterator[tuple[int, dict[str, str]]]:

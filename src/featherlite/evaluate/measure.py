@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,14 +10,25 @@ from numpy.typing import NDArray
 
 from featherlite.bundle import Bundle
 from featherlite.errors import BundleError, DataError
-from featherlite.evaluate.metrics import top_k_hits
+from featherlite.evaluate.metrics import scores, top_k_hits
 from featherlite.history import Estimate, Measure, wilson
 
 if TYPE_CHECKING:
     from featherlite.data.photos import PhotoSet
+    from featherlite.runtime.flatbuffer import TensorFacts
+    from featherlite.runtime.interpreter import Runtime
     from featherlite.step import Progress
 
-__all__ = ["artefact_raw", "measure", "measure_verified", "predict_logits"]
+__all__ = [
+    "artefact_bytes",
+    "artefact_raw",
+    "cores",
+    "dequantized",
+    "measure",
+    "measure_verified",
+    "predict_logits",
+    "with_scores",
+]
 
 CHUNK = 1024
 """Photos handed to an artefact at once: bounds the memory; a microcontroller's process is started once for each."""
@@ -34,16 +46,14 @@ def predict_logits(
         from featherlite.models.logits import network_logits
         from featherlite.models.network import load_network
 
-        model = load_network(bundle)
-        return network_logits(model, photos.images, progress.advance if progress else None)
+        return network_logits(load_network(bundle), photos.images, progress.advance if progress else None)
     from featherlite.runtime.interpreter import open_runtime
 
-    runtime = open_runtime("litert", artefact_bytes(bundle, subject))
-    raw = artefact_raw(runtime, photos, progress)
-    return runtime.logits(raw)
+    runtime = open_runtime("litert", artefact_bytes(bundle, subject), threads=cores())
+    return dequantized(artefact_raw(runtime, photos, progress), runtime.facts.output)
 
 
-def artefact_raw(runtime: Any, photos: PhotoSet, progress: Progress | None = None) -> NDArray[Any]:
+def artefact_raw(runtime: Runtime, photos: PhotoSet, progress: Progress | None = None) -> NDArray[Any]:
     """What an artefact puts out for all photos in one runtime: int8 or float32 [n, classes]."""
     parts = []
     for start in range(0, max(len(photos.labels), 1), CHUNK):
@@ -52,6 +62,18 @@ def artefact_raw(runtime: Any, photos: PhotoSet, progress: Progress | None = Non
         if progress is not None:
             progress.advance(len(pixels))
     return np.concatenate(parts)
+
+
+def dequantized(raw: NDArray[Any], output: TensorFacts) -> NDArray[np.float32]:
+    """Logits from what an artefact puts out: float32 [n, classes]."""
+    if output.scale is None or output.zero_point is None:
+        return raw.astype(np.float32, copy=False)
+    return (raw.astype(np.float32) - np.float32(output.zero_point)) * np.float32(output.scale)
+
+
+def cores() -> int:
+    """How many processor cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def artefact_bytes(bundle: Bundle, name: str) -> bytes:
@@ -73,6 +95,31 @@ def measure(bundle: Bundle, photos: PhotoSet | None) -> Measure:
     logits = predict_logits(bundle, photos, bundle.subject)
     top1, top5 = (wilson(top_k_hits(logits, photos.labels, k), len(photos.labels), photos.split) for k in (1, 5))
     return _measure(bundle, bundle.subject, top1, top5)
+
+
+def with_scores(bundle: Bundle, photos: PhotoSet, logits: NDArray[np.float32], subject: str) -> Bundle:
+    """The bundle in which metrics.json holds the scores of these logits under the photos' split.
+
+    `reads` counts how often the split was opened for this bundle, on this machine also by runs that kept nothing.
+    """
+    from featherlite.data.splits import read_splits
+
+    metrics = bundle.metrics
+    reads = int(metrics.get(photos.split, {}).get("reads", 0))
+    if photos.split == "test":
+        unkept = bundle.local().get("test_reads")
+        reads = max(reads, unkept if isinstance(unkept, int) else 0)
+    metrics[photos.split] = scores(
+        logits,
+        photos.labels,
+        [label.name for label in bundle.labels],
+        photos.paths,
+        split=photos.split,
+        split_hash=read_splits(bundle).hash,
+        subject=subject,
+        reads=reads + 1,
+    )
+    return bundle.with_json("metrics.json", metrics)
 
 
 def measure_verified(bundle: Bundle) -> Measure:

@@ -48,6 +48,8 @@ def add_export(
 
     labels, preprocess = labels_text(bundle), bundle.preprocess.model_dump_json().encode()
     network = bundle.read("model.keras")
+    model = load_network(bundle)
+    _check_fit(bundle, model)
     source, target = ctx.scratch / f"{name}.keras", ctx.scratch / f"{name}.tflite"
     source.write_bytes(network)
     ctx.progress.start(f"converting to {name}", 1)
@@ -56,8 +58,6 @@ def add_export(
     ctx.progress.finish()
     data = slim(target.read_bytes(), {LABELS: labels, PREPROCESS: preprocess})
     artefact = inspect(data)
-    _check_fit(bundle, artefact)
-    model = load_network(bundle)
     document = {
         "name": name,
         "dtype": name,
@@ -91,7 +91,7 @@ def labels_text(bundle: Bundle) -> bytes:
         ExportError: a name contains a line break.
     """
     names = [label.name for label in bundle.labels]
-    broken = [name for name in names if len(name.splitlines()) != 1]
+    broken = [name for name in names if name.splitlines() != [name]]
     if broken:
         raise ExportError(
             f"The class name {broken[0]!r} contains a line break; labels.txt has one name a line.",
@@ -117,15 +117,15 @@ def tensor_document(tensor: TensorFacts) -> dict[str, Any]:
     }
 
 
-def _check_fit(bundle: Bundle, artefact: ArtefactFacts) -> None:
-    height, width = artefact.input.shape[1:3]
-    wanted = (bundle.preprocess.height, bundle.preprocess.width)
-    if (height, width) != wanted:
-        raise ExportError(
-            f"The network takes {height}x{width} pixels, but preprocess.json says {wanted[0]}x{wanted[1]} (height x width)."
-        )
-    if artefact.output.shape[1] != len(bundle.labels):
-        raise ExportError(f"The network has {artefact.output.shape[1]} outputs for {len(bundle.labels)} labels.")
+def _check_fit(bundle: Bundle, model: Any) -> None:
+    """Refuses what an artefact could not be used with, before the minutes that a conversion may take."""
+    wanted = (None, bundle.preprocess.height, bundle.preprocess.width, 3)
+    if tuple(model.input_shape) != wanted:
+        taken = "x".join(str(side) for side in model.input_shape[1:])
+        needed = "x".join(str(side) for side in wanted[1:])
+        raise ExportError(f"The network takes {taken} (height, width, channels), but preprocess.json makes {needed}.")
+    if model.output_shape[-1] != len(bundle.labels):
+        raise ExportError(f"The network has {model.output_shape[-1]} outputs for {len(bundle.labels)} labels.")
 
 
 def _golden(bundle: Bundle, model: Any, data: bytes) -> bytes:

@@ -16,19 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featherlite.errors import RequestError
-from featherlite.models.backbones import Convention
+from featherlite.models.backbones.card import MOMENTUM, Convention
 
-__all__ = ["MOMENTUM", "Affine", "affine_of", "built_in_affine", "cut", "cut_points", "to_contract"]
-
-MOMENTUM = 0.9
-"""BatchNormalization's momentum: the 0.99 and 0.999 of published networks leave stale statistics after a short training."""
+__all__ = ["Affine", "affine_of", "built_in_affine", "cut", "cut_points", "to_contract"]
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Affine:
-    """An input map: value = matrix @ pixel + offset; matrix float64 [3, 3], offset float64 [3], pixels RGB in 0..255."""
+    """An input map: value = matrix @ pixel + offset; float64 [3, 3] and [3], pixels RGB in 0..255."""
 
     matrix: Floats
     offset: Floats
@@ -54,7 +51,8 @@ def built_in_affine(model: keras.Model) -> Affine:
 
     def value(pixel: Floats) -> Floats:
         photo = np.broadcast_to(pixel.astype(np.float32), (1, *model.input_shape[1:]))
-        return np.asarray(front.predict_on_batch(photo), dtype=np.float64)[0, 0, 0]
+        values: Floats = np.asarray(front.predict_on_batch(photo), dtype=np.float64)
+        return np.asarray(values[0, 0, 0])
 
     offset = value(np.zeros(3))
     matrix = np.stack([(value(255.0 * unit) - offset) / 255.0 for unit in np.eye(3)], axis=1)
@@ -77,7 +75,7 @@ def to_contract(model: keras.Model, affine: Affine | None, name: str) -> keras.M
     plan.copy_weights()
     if affine is not None:
         _fold(network, affine.of_contract())
-    return keras.Model(network.inputs, network.outputs, name=name)
+    return keras.Model(network.inputs, network.outputs[0], name=name)
 
 
 class _Plan:
@@ -114,8 +112,12 @@ class _Plan:
         if type(layer) is keras.layers.Conv2D and layer.groups == layer.filters > 1:
             kind = keras.layers.DepthwiseConv2D
             config = {key: config[key] for key in _SHARED_WITH_DEPTHWISE} | {"depth_multiplier": 1}
+        if not isinstance(layer, keras.Layer) and len(keras.tree.flatten(layer.input)) == 2:
+            # A shortcut written as x + y: as a layer it has a name to be cut or pruned by.
+            return keras.layers.Add(name=config["name"]) if kind.__name__ == "Add" else kind.from_config(config)
         fresh = kind.from_config(config)
-        self.copies.append((layer, fresh))
+        if isinstance(layer, keras.Layer):  # the rest are bare operations, such as the + of a hard sigmoid
+            self.copies.append((layer, fresh))
         return fresh
 
     def call(self, layer: keras.Layer, *args: Any, **kwargs: Any) -> Any:
@@ -127,6 +129,8 @@ class _Plan:
             for inner in layer.layers:
                 tensor = self.clone(inner)(tensor)
             return tensor
+        if isinstance(layer, keras.layers.Add) and len(args) == 2:
+            return layer(list(args))
         return layer(*args, **kwargs)
 
     def copy_weights(self) -> None:
@@ -141,7 +145,7 @@ class _Plan:
             new.set_weights(weights)
 
     def _stable_name(self, layer: keras.Layer) -> str:
-        """The layer's own name; an automatic one is counted anew, so that it does not depend on what was built before."""
+        """The layer's own name; an automatic one is counted anew, whatever was built before."""
         stem = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(layer).__name__).lower()
         if not re.fullmatch(rf"{stem}(_\d+)?", layer.name):
             return str(layer.name)
@@ -190,7 +194,9 @@ def cut(model: keras.Model, after: str) -> keras.Model:
     """
     allowed = cut_points(model)
     if after not in allowed:
-        raise RequestError(f"'{model.name}' cannot be cut after '{after}'.", f"It can be cut after: {', '.join(allowed)}.")
+        raise RequestError(
+            f"'{model.name}' cannot be cut after '{after}'.", f"It can be cut after: {', '.join(allowed)}."
+        )
     return keras.Model(model.inputs, model.get_layer(after).output, name=model.name)
 
 

@@ -75,13 +75,9 @@ def convert(
 
 def _stored(photos: NDArray[np.uint8] | None, path: Path) -> Path:
     if photos is None or not len(photos):
-        raise RequestError(
-            "Quantizing to int8 needs representative photos, and none were given.", "Give 100 to 500."
-        )
+        raise RequestError("Quantizing to int8 needs representative photos, and none were given.", "Give 100 to 500.")
     if photos.dtype != np.uint8 or photos.ndim != 4:
-        raise RequestError(
-            f"Representative photos are uint8 [n, height, width, 3], not {photos.dtype} {photos.shape}."
-        )
+        raise RequestError(f"Representative photos are uint8 [n, height, width, 3], not {photos.dtype} {photos.shape}.")
     np.save(path, photos, allow_pickle=False)
     return path
 
@@ -103,9 +99,7 @@ def _check(facts: ArtefactFacts, dtype: str) -> None:
         raise ExportError(f"The converted network breaks the contract of featherlite: {fault}.")
     if facts.ops and facts.ops[-1].name in ("SOFTMAX", "LOG_SOFTMAX", "LOGISTIC"):
         raise ExportError(f"The network ends in {facts.ops[-1].name}.", "Cut it: artefacts return logits.")
-    if dtype == "int8" and (
-        not facts.int8_only or facts.input.dtype != "int8" or facts.output.dtype != "int8"
-    ):
+    if dtype == "int8" and (not facts.int8_only or facts.input.dtype != "int8" or facts.output.dtype != "int8"):
         ops = ", ".join(_float_operations(facts)) or "; ".join(facts.not_int8[:4])
         raise ExportError(
             f"The network cannot be computed in int8 alone; not in int8: {ops}.",
@@ -122,9 +116,7 @@ def _float_operations(facts: ArtefactFacts) -> list[str]:
         for op in facts.ops
         if op.name not in ("QUANTIZE", "DEQUANTIZE")
         and any(
-            facts.tensors[index].dtype not in ("int8", "int32")
-            for index in (*op.inputs, *op.outputs)
-            if index >= 0
+            facts.tensors[index].dtype not in ("int8", "int32") for index in (*op.inputs, *op.outputs) if index >= 0
         )
     }
     return list(names)

@@ -53,9 +53,7 @@ def _converter(model: Any, dtype: str, photos: NDArray[np.uint8] | None) -> Any:
     import tensorflow as tf
 
     shape = (1, *model.inputs[0].shape[1:])
-    call = tf.function(
-        lambda x: model(x, training=False), input_signature=[tf.TensorSpec(shape, tf.float32, name="x")]
-    )
+    call = tf.function(lambda x: model(x, training=False), input_signature=[tf.TensorSpec(shape, tf.float32, name="x")])
     # Without the trackable object the converter freezes the variables itself: three seconds faster than by
     # SavedModel.
     converter = tf.lite.TFLiteConverter.from_concrete_functions([call.get_concrete_function()])
@@ -68,9 +66,7 @@ def _converter(model: Any, dtype: str, photos: NDArray[np.uint8] | None) -> Any:
     if photos is None or photos.shape[1:] != shape[1:]:
         given = None if photos is None else list(photos.shape[1:])
         raise ExportError(f"The representative photos are {given}, the network's input is {list(shape[1:])}.")
-    converter.representative_dataset = lambda: (
-        [network_input(photo)[None]] for photo in _photos_of_full_range(photos)
-    )
+    converter.representative_dataset = lambda: ([network_input(photo)[None]] for photo in _photos_of_full_range(photos))
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     converter.inference_input_type = tf.int8
     converter.inference_output_type = tf.int8

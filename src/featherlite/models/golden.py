@@ -20,8 +20,11 @@ __all__ = ["Golden", "draw_inputs", "pack_golden", "read_golden"]
 
 @dataclass(frozen=True)
 class Golden:
-    """Inputs uint8 [n, height, width, 3]; the reference kernels' raw outputs int8 or float32 [n, classes]; the
-    network's logits float32 [n, classes]."""
+    """Drawn inputs and their answers.
+
+    Inputs uint8 [n, height, width, 3]; raw outputs of the reference kernels, int8 or float32 [n, classes]; the
+    network's logits, float32 [n, classes].
+    """
 
     inputs: NDArray[np.uint8]
     outputs: NDArray[Any]

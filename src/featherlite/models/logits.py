@@ -31,7 +31,11 @@ def network_logits(model: Any, images: Any, advance: Callable[[int], None] | Non
     answers = np.empty((len(images), shape[1]), dtype=np.float32)
     for start in range(0, len(images), BATCH):
         batch = np.asarray(images[start : start + BATCH])
-        answers[start : start + len(batch)] = np.asarray(model.predict_on_batch(network_input(batch)))
+        count = len(batch)
+        if start and count < BATCH:
+            # A last batch of the others' shape: another one would be compiled anew.
+            batch = np.concatenate([batch, np.zeros((BATCH - count, *batch.shape[1:]), np.uint8)])
+        answers[start : start + count] = np.asarray(model.predict_on_batch(network_input(batch)))[:count]
         if advance is not None:
-            advance(len(batch))
+            advance(count)
     return answers

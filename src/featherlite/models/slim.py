@@ -12,9 +12,11 @@ import zlib
 from collections.abc import Hashable, Mapping
 from typing import Any, Final
 
+import numpy as np
+
 from featherlite.errors import ExportError
 from featherlite.runtime.flatbuffer import DEFLATED, inspect
-from featherlite.runtime.flattable import FlatTable, root_table
+from featherlite.runtime.flattable import FlatTable, damaged, root_table
 
 __all__ = ["slim"]
 
@@ -102,9 +104,7 @@ class _Buffers:
     def number(self, content: bytes, alignment: int) -> int:
         if content not in self._numbers:
             self._numbers[content] = len(self._places)
-            self._places.append(
-                self._writer.table((0, "offset", self._writer.vector(content, 1, alignment), 0))
-            )
+            self._places.append(self._writer.table((0, "offset", self._writer.vector(content, 1, alignment), 0)))
         return self._numbers[content]
 
     def finish(self) -> int:
@@ -121,7 +121,7 @@ def _refuse(table: FlatTable, fields: Mapping[int, str], owner: str) -> None:
 
 
 def _quantization(writer: _Writer, table: FlatTable | None) -> int:
-    if table is None or not len(table.vector(2, "float32")):
+    if table is None or not len(table.floats(2)):
         return 0
     _refuse(table, {5: "a custom quantization"}, "a tensor")
     return writer.table(
@@ -147,17 +147,25 @@ def _tensor(writer: _Writer, table: FlatTable, buffer: int, name: str, keep_bias
     )
 
 
-def _operation(writer: _Writer, table: FlatTable, data: bytes) -> int:
-    _refuse(
-        table, {5: "custom options", 9: "custom options", 12: "options of the second kind"}, "an operation"
-    )
-    kind, options, place = table.whole(3, "B"), table.table(4), 0
-    if options is not None:
-        from ai_edge_litert import schema_py_generated as schema
-        from flatbuffers.table import Table
+def _options(writer: _Writer, kind: int, position: int, data: bytes) -> int:
+    """The place of an operation's options, a table of one of some 120 types, copied by the generated schema."""
+    from ai_edge_litert import schema_py_generated as schema
+    from flatbuffers.table import Table
 
-        content = schema.BuiltinOptionsCreator(kind, Table(bytearray(data), options.position))
-        place = writer.packed((kind, repr(sorted(vars(content).items()))), content)
+    try:
+        content = schema.BuiltinOptionsCreator(kind, Table(bytearray(data), position))
+    except Exception as error:  # the generated reader checks nothing, so damage may surface as anything
+        raise damaged(f"the options of an operation cannot be read ({error})") from error
+    if content is None:
+        raise damaged(f"an operation has options of the unknown type {kind}")
+    fields = {name: np.asarray(value).tolist() for name, value in vars(content).items()}
+    return writer.packed((kind, repr(sorted(fields.items()))), content)
+
+
+def _operation(writer: _Writer, table: FlatTable, data: bytes) -> int:
+    _refuse(table, {5: "custom options", 9: "custom options", 12: "options of the second kind"}, "an operation")
+    kind, options = table.whole(3, "B"), table.table(4)
+    place = 0 if options is None else _options(writer, kind, options.position, data)
     return writer.table(
         (0, "I", table.whole(0, "I"), 0),
         (1, "offset", writer.vector(bytes(table.blob(1, 4)), 4), 0),
@@ -179,9 +187,7 @@ def _operator_code(writer: _Writer, table: FlatTable) -> int:
 def _graph(writer: _Writer, graph: FlatTable, buffers: list[int], data: bytes, keep_bias_scales: bool) -> int:
     inputs, outputs = graph.indices(1), graph.indices(2)
     if len(inputs) != 1 or len(outputs) != 1 or inputs == outputs:
-        raise ExportError(
-            f"A classifier has one input and one output, this network {len(inputs)} and {len(outputs)}."
-        )
+        raise ExportError(f"A classifier has one input and one output, this network {len(inputs)} and {len(outputs)}.")
     names = {inputs[0]: INPUT_NAME, outputs[0]: OUTPUT_NAME}
     tensors = [
         _tensor(writer, table, buffers[table.whole(2, "I")], names.get(index, ""), keep_bias_scales)

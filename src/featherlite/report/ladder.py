@@ -107,10 +107,11 @@ def _row(report: StepReport, before: Measure | None) -> Row:
     }
     if after and after.arena_bytes is not None:
         row["arena_bytes"] = after.arena_bytes
-    counts = report.details.get("counts")
-    if after is None and isinstance(counts, Mapping):
-        row["photos"] = {split: sum(labels.values()) for split, labels in counts.items()}
-        row["classes"] = len({label for labels in counts.values() for label in labels}) or None
+    photos, classes = report.details.get("photos"), report.details.get("classes")
+    if after is None and isinstance(photos, Mapping):
+        row["photos"] = dict(photos)
+    if after is None and isinstance(classes, Mapping):
+        row["classes"] = len(classes)
     if report.details.get("synthetic") is True:
         row["synthetic"] = True
     return row

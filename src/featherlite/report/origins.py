@@ -26,23 +26,24 @@ SAMPLED_CLASSES = 40
 
 def photos_view(bundle: Bundle, thumbnails: Thumbnails) -> dict[str, Any] | None:
     """Photos per split and class, faults, duplicates and samples; None where the bundle knows of no photos."""
-    reports = [report for report in bundle.history if "counts" in report.details]
+    reports = [report for report in bundle.history if isinstance(report.details.get("classes"), Mapping)]
     details: Mapping[str, Any] = reports[-1].details if reports else {}
     photos = _photos(bundle)
-    counts = _counts(photos) if photos else details.get("counts") or {}
+    counts = _counts(photos) if photos else _recorded(details)
     if not counts:
         return None
     splits = [*(name for name in SPLITS if name in counts), *sorted(set(counts) - set(SPLITS))]
     labels = sorted({label for split in counts.values() for label in split}, key=str.casefold)
-    rows = [{"label": label, "counts": [counts[split].get(label, 0) for split in splits]} for label in labels]
+    rows: list[dict[str, Any]] = [
+        {"label": label, "counts": [counts[split].get(label, 0) for split in splits]} for label in labels
+    ]
     for row in rows:
         row["n"] = sum(row["counts"])
     most = max((row["n"] for row in rows), default=1) or 1
     rare = sorted(rows, key=lambda row: (row["n"], row["label"]))
     few = len(rows) <= ALL_CLASSES
-    faults = [fault for fault in details.get("faults") or [] if isinstance(fault, Mapping)]
-    groups = Counter(photo["group"] for photo in photos if photo["group"] is not None)
-    together = [count for count in groups.values() if count > 1]
+    faults = _faults(bundle)
+    together = details.get("kept_together")
     return {
         "splits": splits,
         "totals": [sum(counts[split].values()) for split in splits],
@@ -53,12 +54,13 @@ def photos_view(bundle: Bundle, thumbnails: Thumbnails) -> dict[str, Any] | None
         "most": most,
         "least": rare[0]["n"] if rare else 0,
         "faults": [
-            {key: without_places(str(fault.get(key, "")), thumbnails.root) for key in ("path", "code", "message")}
+            {key: without_places(str(fault.get(key, "")), thumbnails.root) for key in ("path", "reason", "message")}
             for fault in faults[:FAULTS]
         ],
         "more_faults": max(0, len(faults) - FAULTS),
         "fault_count": len(faults),
-        "duplicates": {"groups": len(together), "photos": sum(together)} if together else None,
+        "audited": bool(reports),
+        "together": together if isinstance(together, Mapping) else None,
         "samples": _samples(photos, labels, thumbnails),
         "more_samples": max(0, len(labels) - SAMPLED_CLASSES),
         "root": bool(thumbnails),
@@ -66,25 +68,37 @@ def photos_view(bundle: Bundle, thumbnails: Thumbnails) -> dict[str, Any] | None
 
 
 def _photos(bundle: Bundle) -> list[dict[str, Any]]:
-    """One mapping a photo of splits.parquet: path, sha256, label, group, split; empty where there is none."""
+    """One mapping a photo of splits.parquet: path, sha256, label, split; empty where there is none."""
     if "splits.parquet" not in bundle:
         return []
     from featherlite.data.splits import read_splits
 
-    splits = read_splits(bundle)
     return [
-        {"path": path, "sha256": sha256, "label": label, "group": group, "split": split}
-        for path, sha256, label, group, split in zip(
-            splits.path, splits.sha256, splits.label, splits.group, splits.split, strict=True
-        )
+        {"path": path, "sha256": sha256, "label": label, "split": split}
+        for path, sha256, label, _, split in read_splits(bundle).rows()
     ]
 
 
-def _counts(photos: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, int]]:
-    counts: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+def _counts(photos: Sequence[Mapping[str, Any]]) -> dict[str, Counter[str]]:
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
     for photo in photos:
         counts[photo["split"]][photo["label"]] += 1
     return counts
+
+
+def _recorded(details: Mapping[str, Any]) -> dict[str, Counter[str]]:
+    """The counts that the split step recorded, for a bundle without its table."""
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for label, splits in details.get("classes", {}).items():
+        for split, count in splits.items():
+            counts[split][label] += count
+    return counts
+
+
+def _faults(bundle: Bundle) -> list[Mapping[str, Any]]:
+    """The files that the split step did not use: path, reason, message."""
+    listed = bundle.read_json("faults.json") if "faults.json" in bundle else []
+    return [fault for fault in listed if isinstance(fault, Mapping)] if isinstance(listed, list) else []
 
 
 def _samples(
@@ -124,7 +138,7 @@ def provenance_view(bundle: Bundle, test: Scores | None, *roots: Path | None) ->
 
 
 def _step(report: StepReport, *roots: Path | None) -> dict[str, Any]:
-    settings = [(name, json.dumps(value, ensure_ascii=False)) for name, value in report.config.items() if value is not None]
+    settings = [(name, json.dumps(value, ensure_ascii=False)) for name, value in report.config.items()]
     return {
         "id": report.id,
         "step": report.step,

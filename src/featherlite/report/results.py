@@ -36,7 +36,9 @@ def confusion_view(scores: Scores, names: Sequence[str]) -> dict[str, Any] | Non
     wrong = sum(count for i, row in enumerate(scores.confusion) for j, count in enumerate(row) if i != j)
     pairs = _pairs(scores, names)
     view: dict[str, Any] = {"n": sum(map(sum, scores.confusion)), "wrong": wrong}
-    view |= {"pairs": pairs[: 8 if size <= MATRIX_CLASSES else PAIRS], "more": max(0, len(pairs) - PAIRS), "rows": []}
+    once = all(pair["count"] == 1 for pair in pairs)  # then their order is the alphabet's, and a long list tells little
+    shown = 8 if size <= MATRIX_CLASSES or once else PAIRS
+    view |= {"pairs": pairs[:shown], "more": max(0, len(pairs) - shown), "once": once, "rows": []}
     if size <= MATRIX_CLASSES:
         for i, row in enumerate(scores.confusion):
             total = sum(row)
@@ -75,7 +77,7 @@ def classes_view(scores: Scores) -> dict[str, Any] | None:
     return {
         "all": rows if few else [],
         "worst": [] if few else rows[:ENDS],
-        "best": [] if few else rows[-ENDS:][::-1],
+        "best": [] if few else sorted(rows, key=_best_first)[:ENDS],
         "more": 0 if few else len(rows) - 2 * ENDS,
         "perfect": sum(row["recall"] == 1 for row in rows),
         "missed": sum(row["recall"] == 0 for row in rows),
@@ -83,6 +85,11 @@ def classes_view(scores: Scores) -> dict[str, Any] | None:
         "without": len(scores.per_class) - len(scored),
         "median_n": counts[len(counts) // 2],
     }
+
+
+def _best_first(row: dict[str, Any]) -> tuple[float, float, int, str]:
+    f1, recall, few = row["order"]
+    return (-f1, -recall, few, row["label"])
 
 
 def _class_row(entry: ClassScore) -> dict[str, Any]:

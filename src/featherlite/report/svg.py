@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-__all__ = ["Linear", "Log", "Svg", "element", "label", "linear_ticks", "log_ticks", "number"]
+__all__ = ["Frame", "Linear", "Log", "Svg", "canvas", "element", "label", "linear_ticks", "log_ticks", "number"]
 
 
 class Svg(str):
@@ -38,6 +39,35 @@ def label(x: float, y: float, content: str, anchor: str = "start", kind: str = "
 def number(value: float) -> str:
     """A coordinate with at most two decimals: 12.500001 -> '12.5'."""
     return f"{value:.2f}".rstrip("0").rstrip(".")
+
+
+def canvas(width: float, height: float, title: str, parts: Sequence[str]) -> Svg:
+    """A drawing that scales with its column and is read out as its title."""
+    return element(
+        "svg",
+        element("title", title),
+        *parts,
+        viewBox=f"0 0 {width:g} {height:g}",
+        role="img",
+        aria_label=title,
+        class_="plot",
+    )
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A rectangle in pixels."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    def meets(self, other: Frame) -> bool:
+        """Whether the two share any area."""
+        return (
+            self.left < other.right and other.left < self.right and self.top < other.bottom and other.top < self.bottom
+        )
 
 
 @dataclass(frozen=True)
@@ -81,9 +111,9 @@ def linear_ticks(low: float, high: float, most: int = 6) -> list[float]:
 
 
 def log_ticks(low: float, high: float, most: int = 6) -> list[float]:
-    """Values 1, 2 and 5 times powers of ten within low..high; powers alone (or every n-th) where those are too many."""
+    """Round values within low..high, evenly strewn over its powers of ten: as many kinds of them as `most` allows."""
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    for factors in ((1, 2, 5), (1, 3), (1,)):
+    for factors in (range(1, 10), (1, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)):
         ticks = [factor * 10.0**power for power in powers for factor in factors]
         ticks = [tick for tick in ticks if low <= tick * (1 + 1e-9) and tick <= high * (1 + 1e-9)]
         if len(ticks) <= most:

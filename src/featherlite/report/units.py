@@ -1,4 +1,4 @@
-"""Numbers as a reader wants them: bytes, counts, shares and durations in few characters, never rounded up to perfection."""
+"""Numbers as a reader wants them: few characters, and never rounded up to perfection."""
 
 from __future__ import annotations
 

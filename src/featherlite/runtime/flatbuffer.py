@@ -12,6 +12,7 @@ from functools import cache
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from featherlite.errors import BundleError
 from featherlite.runtime.flattable import FlatTable, damaged, root_table
@@ -31,6 +32,9 @@ DEFLATED: Final = ".zlib"
 
 MAX_METADATA: Final = 16 << 20
 MAX_RANK: Final = 8
+MAX_TENSOR_ELEMENTS: Final = 1 << 28
+SCALES: Final = (1e-20, 1e6)
+"""Scales of trained networks lie far inside of these."""
 
 _ITEM_BYTES: Final = {
     "float32": 4, "float16": 2, "int32": 4, "uint8": 1, "int64": 8, "bool": 1, "int16": 2, "int8": 1,
@@ -107,9 +111,27 @@ def _enum_names(enum: str) -> dict[int, str]:
     return {value: name for name, value in vars(getattr(schema, enum)).items() if not name.startswith("_")}
 
 
+def _quantization(
+    index: int, table: FlatTable | None, dtype: str, shape: tuple[int, ...]
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Scales and zero points, checked: LiteRT does not survive impossible ones, it ends the process."""
+    scales = table.floats(2) if table else np.empty(0, np.float32)
+    zero_points = table.wide(3) if table else np.empty(0, np.int64)
+    axis = table.whole(6, "i") if table else 0
+    if len(scales) != len(zero_points) or (dtype == "int8" and not len(scales)):
+        raise damaged(f"tensor {index} of {dtype} has {len(scales)} scales and {len(zero_points)} zero points")
+    if len(scales) > 1 and (not 0 <= axis < len(shape) or shape[axis] != len(scales)):
+        raise damaged(f"tensor {index} of {list(shape)} has {len(scales)} scales along axis {axis}")
+    if not np.all((scales > SCALES[0]) & (scales < SCALES[1])):
+        raise damaged(f"tensor {index} has a scale that is not a plausible number")
+    if dtype == "int8" and not np.all((zero_points >= -128) & (zero_points <= 127)):
+        raise damaged(f"tensor {index} has a zero point outside of int8")
+    return scales, zero_points
+
+
 def _tensor(index: int, table: FlatTable, sizes: list[int]) -> TensorFacts:
     shape = table.indices(0)
-    if len(shape) > MAX_RANK or any(side < 0 for side in shape):
+    if len(shape) > MAX_RANK or any(side < 0 for side in shape) or math.prod(shape) > MAX_TENSOR_ELEMENTS:
         raise damaged(f"tensor {index} has the shape {list(shape)[:MAX_RANK]}")
     kind = table.whole(1, "b")
     dtype = _enum_names("TensorType").get(kind, f"type {kind}").lower()
@@ -119,9 +141,7 @@ def _tensor(index: int, table: FlatTable, sizes: list[int]) -> TensorFacts:
     constant = sizes[buffer]
     if constant and dtype in _ITEM_BYTES and constant != math.prod(shape) * _ITEM_BYTES[dtype]:
         raise damaged(f"tensor {index} of {dtype} {list(shape)} has {constant} bytes")
-    quantization = table.table(4)
-    scales = quantization.vector(2, "float32") if quantization else np.empty(0, np.float32)
-    zero_points = quantization.vector(3, "int64") if quantization else np.empty(0, np.int64)
+    scales, zero_points = _quantization(index, table.table(4), dtype, shape)
     return TensorFacts(
         index=index,
         name=table.text(3),
@@ -141,9 +161,7 @@ def _operations(graph: FlatTable, codes: list[str], tensors: tuple[TensorFacts, 
         if code >= len(codes):
             raise damaged(f"operation {index} has the code {code} of {len(codes)}")
         inputs, outputs = table.indices(1), table.indices(2)
-        if any(not -1 <= one < len(tensors) for one in inputs) or any(
-            not 0 <= one < len(tensors) for one in outputs
-        ):
+        if any(not -1 <= one < len(tensors) for one in inputs) or any(not 0 <= one < len(tensors) for one in outputs):
             raise damaged(f"operation {index} uses a tensor that is not there")
         table.table(4)  # a malformed table of options must not reach a runtime
         shape = tensors[outputs[0]].shape if outputs else ()
@@ -224,9 +242,7 @@ def contract_fault(facts: ArtefactFacts) -> str | None:
     if (photo.dtype, logits.dtype) not in (("int8", "int8"), ("float32", "float32")):
         return f"it takes {photo.dtype} and gives {logits.dtype} instead of int8 or float32 at both ends"
     if photo.dtype == "int8" and (photo.scale, photo.zero_point) != (1 / 128, 0):
-        return (
-            f"its int8 input has scale {photo.scale} and zero point {photo.zero_point} instead of 1/128 and 0"
-        )
+        return f"its int8 input has scale {photo.scale} and zero point {photo.zero_point} instead of 1/128 and 0"
     if logits.dtype == "int8" and (
         logits.scale is None or not 0 < logits.scale < math.inf or logits.zero_point is None
     ):

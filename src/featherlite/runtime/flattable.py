@@ -24,14 +24,10 @@ MAX_ELEMENTS: Final = 2_000_000
 """Vector elements decoded from one file: an EfficientNet has some 10,000. Vectors may be shared, so that a
 small hostile file could otherwise ask for any amount of work."""
 
-MAX_NAME: Final = 1024
-
 
 def damaged(what: str) -> BundleError:
     """The error for a file in which `what` is impossible."""
-    return BundleError(
-        f"The .tflite file is damaged: {what}.", "Export it again, or copy it again from its source."
-    )
+    return BundleError(f"The .tflite file is damaged: {what}.", "Export it again, or copy it again from its source.")
 
 
 class _Source:
@@ -107,11 +103,17 @@ class FlatTable:
             raise damaged(f"the vector at {position} claims {length} bytes")
         return memoryview(self._source.data)[position + 4 : position + 4 + length]
 
-    def vector(self, field: int, dtype: str) -> NDArray[np.generic]:
-        """A vector of numbers with the NumPy type `dtype`, not copied."""
-        return np.frombuffer(
-            self.blob(field, np.dtype(dtype).itemsize), dtype=np.dtype(dtype).newbyteorder("<")
-        )
+    def floats(self, field: int) -> NDArray[np.float32]:
+        """A vector of float32, not copied."""
+        raw = self.blob(field, 4)
+        self._source.spend(len(raw) // 16)
+        return np.frombuffer(raw, np.dtype("<f4"))
+
+    def wide(self, field: int) -> NDArray[np.int64]:
+        """A vector of int64, not copied."""
+        raw = self.blob(field, 8)
+        self._source.spend(len(raw) // 32)
+        return np.frombuffer(raw, np.dtype("<i8"))
 
     def indices(self, field: int) -> tuple[int, ...]:
         """A vector of int32 as Python integers."""
@@ -120,8 +122,13 @@ class FlatTable:
         return struct.unpack(f"<{len(raw) // 4}i", raw)
 
     def text(self, field: int) -> str:
-        """A string, cut at `MAX_NAME` bytes (fused operations carry names of many thousands)."""
-        return bytes(self.blob(field)[:MAX_NAME]).decode("utf-8", "replace")
+        """A string, empty where the field is absent."""
+        raw = bytes(self.blob(field))
+        self._source.spend(len(raw) // 16)
+        try:
+            return raw.decode("utf-8")
+        except UnicodeDecodeError:
+            raise damaged(f"a name is not UTF-8: {raw[:32]!r}") from None
 
     def tables(self, field: int) -> list[FlatTable]:
         """A vector of tables."""

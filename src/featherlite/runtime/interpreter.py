@@ -62,9 +62,7 @@ class Runtime(ABC):
         self.threads = threads
         fault = contract_fault(self.facts)
         if fault:
-            raise BundleError(
-                f"The artefact cannot be run: {fault}.", "Run an artefact that featherlite exported."
-            )
+            raise BundleError(f"The artefact cannot be run: {fault}.", "Run an artefact that featherlite exported.")
 
     def run(self, photos: Photos) -> NDArray[np.float32]:
         """Logits, float32 [n, classes], of uint8 photos [n, height, width, 3]."""
@@ -192,9 +190,7 @@ class TFLMRuntime(Runtime):
             self._compute(np.zeros((1, *self.facts.input.shape[1:]), np.uint8))
         found = re.search(rf"Arena allocation {part} (\d+) bytes", self._account)
         if found is None:
-            raise ExportError(
-                "TensorFlow Lite Micro told no arena size.", "Use the tflite-micro version of the extra."
-            )
+            raise ExportError("TensorFlow Lite Micro told no arena size.", "Use the tflite-micro version of the extra.")
         return int(found[1])
 
     @cached_property

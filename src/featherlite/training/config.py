@@ -25,9 +25,7 @@ class FitConfig(StepConfig):
         None, ge=1, description="train only the last so many backbone layers that have weights; all where absent"
     )
     batch: int = Field(32, ge=1, le=4096, description="photos a step")
-    schedule: Literal["one_cycle", "cosine", "constant"] = Field(
-        "one_cycle", description="course of the learning rate"
-    )
+    schedule: Literal["one_cycle", "cosine", "constant"] = Field("one_cycle", description="course of the learning rate")
     warmup: float = Field(0.3, ge=0, lt=1, description="share of the steps in which the rate rises (not for constant)")
     weight_decay: float = Field(0.05, ge=0, le=1, description="AdamW's decoupled decay; biases and norms are spared")
     label_smoothing: float = Field(0.1, ge=0, lt=1, description="share of the target spread over all classes")

@@ -11,7 +11,16 @@ from numpy.typing import NDArray
 
 from featherlite.training.config import FitConfig
 
-__all__ = ["Augment", "AveragedAdamW", "RateTable", "on_accelerator", "optimizer_for", "set_precision", "trainee_of"]
+__all__ = [
+    "Augment",
+    "AveragedAdamW",
+    "RateTable",
+    "compile_for",
+    "on_accelerator",
+    "optimizer_for",
+    "set_precision",
+    "trainee_of",
+]
 
 NOT_DECAYED = ["bias", "gamma", "beta"]
 
@@ -64,6 +73,7 @@ class RateTable(keras.optimizers.schedules.LearningRateSchedule):  # type: ignor
         self.table = table
 
     def __call__(self, step: Any) -> Any:
+        """The rate of this step; of the last one where the table is at its end."""
         last = len(self.table) - 1
         return ops.take(ops.convert_to_tensor(self.table), ops.minimum(ops.cast(step, "int32"), last))
 
@@ -83,7 +93,7 @@ class AveragedAdamW(keras.optimizers.AdamW):  # type: ignore[misc]
         if not self.use_ema:
             return
         for weight, average in zip(self._trainable_variables, self._model_variables_moving_average, strict=True):
-            kept = np.array(ops.convert_to_numpy(weight))
+            kept = weight.numpy()
             weight.assign(average)
             average.assign(kept)
 

@@ -35,7 +35,7 @@ def main(argv: list[str], terminal: Terminal) -> int:
     values = vars(made.parse_args(argv))
     options = parse(PredictOptions, {key: values[key] for key in PredictOptions.model_fields}, "featherlite predict")
     predictor = Predictor(options.bundle, export=options.export, threads=options.threads)
-    results = []
+    results: list[dict[str, object]] = []
     failed = 0
     for path, outcome in predictor.predict_files(options.images, top=options.top):
         if isinstance(outcome, str):

@@ -158,9 +158,12 @@ def _drawn(jobs: list[tuple[int, int, int, int]], processes: int) -> Iterator[by
         try:
             context = multiprocessing.get_context("spawn")
             with ProcessPoolExecutor(min(processes, len(jobs)), mp_context=context) as pool:
-                for data in pool.map(draw_file, *zip(*jobs, strict=True), chunksize=8):
-                    yield data
-                    done += 1
+                try:
+                    for data in pool.map(draw_file, *zip(*jobs, strict=True), chunksize=8):
+                        yield data
+                        done += 1
+                finally:
+                    pool.shutdown(wait=False, cancel_futures=True)  # an interrupted run waits for nothing
         except BrokenProcessPool:  # no processes to be had here: go on alone
             pass
     for job in jobs[done:]:

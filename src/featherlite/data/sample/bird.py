@@ -12,9 +12,22 @@ from .camera import Light
 from .head import paint_bill, paint_eye, paint_head
 from .plumage import Palette, paint_body
 from .pose import Pose
-from .shapes import Color, Points, ellipse, fill, ribbon, scale_noise, shade, shifted, spline, streak_noise, stroke
+from .shapes import (
+    Color,
+    Points,
+    ellipse,
+    fill,
+    ribbon,
+    rotation,
+    scale_noise,
+    shade,
+    shifted,
+    spline,
+    streak_noise,
+    stroke,
+)
 from .species import Species
-from .wing import paint_far_wing, paint_tail, paint_wing
+from .wing import TAIL_ROOT, paint_far_wing, paint_tail, paint_wing
 
 
 @dataclass(slots=True)
@@ -49,9 +62,10 @@ def outline(pose: Pose, rng: np.random.Generator) -> Points:
 def draw_bird(species: Species, pose: Pose, light: Light, canvas_px: int, rng: np.random.Generator) -> Layer | None:
     """The bird in its pose and light, or None where nothing of it lies on the canvas."""
     edge = outline(pose, rng)
-    reach = 0.62 * pose.unit * (1 + species.tail_length)
-    low = np.maximum(np.floor(edge.min(0) - reach), 0).astype(int)
-    high = np.minimum(np.ceil(edge.max(0) + reach), canvas_px).astype(int)
+    far = np.concatenate([edge, _extremes(species, pose)])
+    reach = (0.6 if pose.wing_open else 0.07) * pose.unit
+    low = np.maximum(np.floor(far.min(0) - reach), 0).astype(int)
+    high = np.minimum(np.ceil(far.max(0) + reach), canvas_px).astype(int)
     if (high - low).min() < 8:
         return None
     size = (int(high[0] - low[0]), int(high[1] - low[1]))
@@ -84,6 +98,14 @@ def draw_bird(species: Species, pose: Pose, light: Light, canvas_px: int, rng: n
     lit = _lit(image, shape, relief, local, light, rng)
     paint_eye(lit, local, colors, light)
     return Layer(lit, cover, (int(low[0]), int(low[1])))
+
+
+def _extremes(species: Species, pose: Pose) -> Points:
+    """The points (n, 2) that stick out of the silhouette: tail, wing tip, bill, crest and feet."""
+    tail = TAIL_ROOT + (species.tail_length + 0.12) * rotation(180 - pose.tail_angle)[:, 0]
+    bill = 0.95 + species.bill_length
+    head = pose.head([(bill, 0.4), (bill, -0.6), (-0.9, 1.3 + species.crest)])
+    return np.concatenate([pose.body(np.stack([tail, np.array([-0.74, 0.0])])), head, pose.feet])
 
 
 def _moved(pose: Pose, offset: NDArray[np.int_]) -> Pose:

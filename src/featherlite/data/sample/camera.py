@@ -57,7 +57,7 @@ def dappled(image: Image.Image, rng: np.random.Generator) -> Image.Image:
 def photograph(scene: Image.Image, px: int, light: Light, rng: np.random.Generator) -> Image.Image:
     """The scene as a px x px photo: lens blur, exposure, white balance, vignette and sensor noise."""
     image = scene.resize((px, px), Image.Resampling.BOX)
-    blur = float(rng.gamma(1.2, 0.28)) * px / 160
+    blur = float(rng.gamma(1.2, 0.22)) * px / 160
     if blur > 0.25:
         image = image.filter(ImageFilter.GaussianBlur(min(blur, 1.3 * px / 160)))
     pixels = np.asarray(image, dtype=np.float32) * np.float32(1 / 255)
@@ -71,7 +71,7 @@ def photograph(scene: Image.Image, px: int, light: Light, rng: np.random.Generat
     pixels = (pixels - 0.42) * np.float32(contrast) + np.float32(0.42 + haze)
     gray = pixels.mean(axis=2, keepdims=True)
     pixels = gray + (pixels - gray) * np.float32(rng.normal(1.0, 0.11))
-    grain = float(rng.gamma(2.0, 0.008))
+    grain = float(rng.gamma(2.0, 0.0065))
     pixels += rng.standard_normal(pixels.shape, dtype=np.float32) * np.float32(grain)
     pixels += rng.standard_normal((px, px, 1), dtype=np.float32) * np.float32(grain * 0.8)
     return Image.fromarray((np.clip(pixels, 0, 1) * 255 + 0.5).astype(np.uint8))

@@ -79,14 +79,24 @@ def paint_bill(image: Image.Image, cover: Image.Image, pose: Pose, species: Spec
     root = 0.72
     tip = root + 0.22 + length
     middle = root + 0.22 + 0.5 * length
+    seam = (middle, -0.02 - 0.45 * drop)
     upper = [
-        (root, 0.06 + half), (root + 0.3, 0.05 + 0.95 * half), (middle, 0.04 + 0.72 * half - 0.3 * drop), (tip, -drop),
-        (tip - 0.04, -drop - 0.03), (middle, -0.02 - 0.45 * drop), (root, 0.0),
-    ]  # fmt: skip
+        (root, 0.06 + half),
+        (root + 0.3, 0.05 + 0.95 * half),
+        (middle, 0.04 + 0.72 * half - 0.3 * drop),
+        (tip, -drop),
+        (tip - 0.04, -drop - 0.03),
+        seam,
+        (root, 0.0),
+    ]
     lower = [
-        (root, 0.0), (middle, -0.02 - 0.45 * drop), (tip - 0.1, -drop - 0.02), (middle, -0.02 - 0.62 * half - 0.4 * drop),
-        (root + 0.25, -0.8 * half), (root, -0.85 * half),
-    ]  # fmt: skip
+        (root, 0.0),
+        seam,
+        (tip - 0.1, -drop - 0.02),
+        (middle, -0.02 - 0.62 * half - 0.4 * drop),
+        (root + 0.25, -0.8 * half),
+        (root, -0.85 * half),
+    ]
     _mandible(image, cover, pose, lower, -0.7 * pose.gape, colors.bill_lower)
     _mandible(image, cover, pose, upper, 0.4 * pose.gape, colors.bill_upper)
     ridge = _hinged(pose.head, 0.4 * pose.gape)(upper[1:4])

@@ -40,7 +40,7 @@ def draw_photo(seed: int, species: int, index: int, px: int) -> tuple[Image.Imag
         scene.paste(bird.image, bird.corner, bird.cover)
     if perch == "ground" and rng.random() < 0.8:
         draw_blades(scene, pose, season, light, rng)
-    if rng.random() < 0.28:
+    if rng.random() < 0.2:
         scene = draw_cover(scene, pose, season, light, rng)
     if light.kind in ("sun", "shade") and perch in ("branch", "feeder") and rng.random() < 0.3:
         scene = dappled(scene, rng)

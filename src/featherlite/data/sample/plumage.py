@@ -49,7 +49,7 @@ class Palette:
             red, green, blue = (int(v) for v in np.clip(np.round(channels), 0, 255))
             return (red, green, blue)
 
-        own = ("brow", "stripe", "mask", "bib", "malar", "band", "ring", "panel", "tail_edge", "tail_tip")
+        own = ("brow", "stripe", "mask", "bib", "malar", "band", "ring", "panel", "tail_edge")
         return Palette(
             back=color("back"),
             belly=color("belly"),

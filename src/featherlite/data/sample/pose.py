@@ -33,9 +33,9 @@ class Pose:
 
 def draw_pose(species: Species, canvas_px: int, grounded: bool, rng: np.random.Generator) -> Pose:
     """A random natural pose of `species` on a canvas of `canvas_px` square pixels."""
-    unit = canvas_px * float(np.clip(rng.lognormal(math.log(0.375), 0.2), 0.24, 0.56)) * species.size**0.6
+    unit = canvas_px * float(np.clip(rng.lognormal(math.log(0.44), 0.17), 0.28, 0.58)) * species.size**0.6
     facing = 1 if rng.random() < 0.5 else -1
-    mood = rng.choice(["alert", "lean", "feed", "back", "plain"], p=[0.22, 0.16, 0.16, 0.1, 0.36])
+    mood = rng.choice(["alert", "lean", "feed", "back", "plain"], p=[0.23, 0.17, 0.15, 0.07, 0.38])
     pitch = species.stance + float(rng.normal(0, 6))
     head_pitch, dip, turn = float(rng.normal(2, 8)), float(rng.normal(0, 7)), float(rng.uniform(0.8, 1.0))
     if mood == "alert":
@@ -87,7 +87,7 @@ def _center(canvas_px: int, unit: float, facing: int, rng: np.random.Generator) 
     spread = max(0.04 * canvas_px, reach)
     x = 0.5 * canvas_px - facing * 0.06 * unit + float(rng.uniform(-0.9, 0.9)) * spread
     y = 0.5 * canvas_px + float(rng.uniform(-0.5, 0.42)) * max(0.1 * canvas_px, 0.5 * canvas_px - 0.5 * unit)
-    if rng.random() < 0.1:
+    if rng.random() < 0.06:
         edge = rng.choice([-1, 1])
         x = 0.5 * canvas_px + edge * (0.5 * canvas_px - float(rng.uniform(0.15, 0.4)) * unit)
     return np.array([x, y])

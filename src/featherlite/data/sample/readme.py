@@ -34,7 +34,7 @@ def readme_text(config: SampleConfig, names: tuple[str, ...], alike: tuple[tuple
     if alike:
         lines += [
             "",
-            "Alike on purpose (they differ in one field mark):",
+            "Alike on purpose (they differ in one or two field marks):",
             *(f"  {a} / {b}" for a, b in alike),
         ]
     if config.faults:

@@ -50,12 +50,25 @@ def _catmull_rom(samples: int) -> Points:
     return weights
 
 
+@lru_cache(maxsize=64)
+def _neighbors(count: int) -> NDArray[np.int_]:
+    """The numbers (4, count) of the point before, at, after and two after each point of a closed curve."""
+    numbers: NDArray[np.int_] = (np.arange(count)[None, :] + np.array([-1, 0, 1, 2])[:, None]) % count
+    return numbers
+
+
+@lru_cache(maxsize=16)
+def _circle(samples: int) -> Points:
+    t = np.linspace(0, 2 * math.pi, samples, endpoint=False)
+    return np.stack([np.cos(t), np.sin(t)], axis=1)
+
+
 def spline(points: ArrayLike, closed: bool = True, samples: int = 6) -> Points:
     """A smooth curve (m, 2) that passes through every one of `points` (n, 2), closed or open."""
     p = np.asarray(points, dtype=np.float64)
     count = len(p)
     if closed:
-        around = np.stack([np.roll(p, 1, 0), p, np.roll(p, -1, 0), np.roll(p, -2, 0)])
+        around = p[_neighbors(count)]
     else:
         padded = np.concatenate([2 * p[:1] - p[1:2], p, 2 * p[-1:] - p[-2:-1]])
         count -= 1
@@ -66,9 +79,10 @@ def spline(points: ArrayLike, closed: bool = True, samples: int = 6) -> Points:
 
 def ellipse(center: ArrayLike, rx: float, ry: float, samples: int = 20, degrees: float = 0.0) -> Points:
     """The outline (samples, 2) of an ellipse, turned by `degrees`."""
-    t = np.linspace(0, 2 * math.pi, samples, endpoint=False)
-    ring = np.stack([rx * np.cos(t), ry * np.sin(t)], axis=1)
-    return ring @ rotation(degrees).T + np.asarray(center, dtype=np.float64)
+    ring: Points = _circle(samples) * (rx, ry)
+    if degrees:
+        ring = ring @ rotation(degrees).T
+    return ring + np.asarray(center, dtype=np.float64)
 
 
 def ribbon(line: Points, widths: ArrayLike) -> Points:
@@ -86,9 +100,10 @@ def shifted(points: Points, dx: float, dy: float) -> Points:
     return moved
 
 
-def flat(points: Points) -> list[tuple[float, float]]:
-    """Points (n, 2) as Pillow wants them."""
-    return [(float(x), float(y)) for x, y in points]
+def flat(points: Points) -> list[float]:
+    """Points (n, 2) as Pillow wants them: x, y, x, y, ..."""
+    coordinates: list[float] = points.ravel().tolist()
+    return coordinates
 
 
 def shade(color: Color, factor: float) -> Color:

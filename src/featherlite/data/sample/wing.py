@@ -13,6 +13,7 @@ from .shapes import Color, Frame, Points, blend, ellipse, fill, rotation, shade,
 from .species import Species
 
 SHOULDER = np.array([0.27, 0.06])
+TAIL_ROOT = np.array([-0.46, 0.02])
 
 
 def _feather(root: Points, tip: Points, width: float) -> Points:
@@ -60,7 +61,8 @@ def paint_wing(
         _row_feather(image, cover, to, root, tip, 0.034, tone, blend(tone, colors.edge, 0.8), u)
     for i in range(3):
         tip = np.array([-0.4 + 0.12 * i, 0.06 - 0.03 * i])
-        _row_feather(image, cover, to, np.array([0.16, 0.06]), tip, 0.042, shade(colors.wing, 1.08), colors.edge, u)
+        tone = blend(shade(colors.wing, 1.08), colors.extra.get("panel", colors.wing), 0.6)
+        _row_feather(image, cover, to, np.array([0.16, 0.06]), tip, 0.042, tone, colors.edge, u)
     fill(relief, to(spline(blade)), 255)
     _coverts(image, to, species, colors, u)
 
@@ -104,7 +106,7 @@ def _coverts(image: Image.Image, to: Frame, species: Species, colors: Palette, u
             root = tip + np.array([1.5 * length, 0.35 * length])
             fill(image, to(_feather(root, tip, 0.3 * length)), shade(color, 0.92 + 0.08 * (i % 2)))
             if barred:
-                fill(image, to(ellipse(shifted(tip, 0.014, 0.004), 0.033, 0.019, 10, slant)), colors.bar)
+                fill(image, to(ellipse(shifted(tip, 0.014, 0.004), 0.036, 0.022, 10, slant)), colors.bar)
             else:
                 stroke(
                     image,
@@ -130,7 +132,7 @@ def paint_far_wing(image: Image.Image, cover: Image.Image, pose: Pose, colors: P
 
 def paint_tail(image: Image.Image, cover: Image.Image, pose: Pose, species: Species, colors: Palette) -> None:
     """Paint the tail in place: a narrow fan of feathers from the rump."""
-    base = np.array([-0.46, 0.02])
+    base = TAIL_ROOT
     fan = 2.6 if not pose.wing_open else 6.0
     for i in (-3, 3, -2, 2, -1, 1, 0):
         reach = species.tail_length + 0.1
@@ -146,8 +148,5 @@ def paint_tail(image: Image.Image, cover: Image.Image, pose: Pose, species: Spec
         fill(image, outline, color)
         fill(cover, outline, 255)
         stroke(image, pose.body(np.stack([base, tip])), shade(color, 0.75), 0.006 * pose.unit)
-    if "tail_tip" in colors.extra:
-        end = base + rotation(180 - pose.tail_angle) @ np.array([species.tail_length + 0.06, 0.0])
-        fill(image, pose.body(ellipse(end, 0.04, 0.1, degrees=-pose.tail_angle)), colors.extra["tail_tip"])
     root = pose.body(ellipse(base + rotation(180 - pose.tail_angle) @ (0.06, 0.0), 0.14, 0.065, 16, -pose.tail_angle))
     fill(image, root, blend(colors.rump, colors.tail, 0.5), 0.02 * pose.unit)

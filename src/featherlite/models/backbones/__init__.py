@@ -15,7 +15,7 @@ from types import MappingProxyType, ModuleType
 from featherlite.errors import RequestError, did_you_mean
 from featherlite.models.backbones.card import OURS, Card, Convention, Order
 
-__all__ = ["OURS", "Card", "Convention", "Order", "backbones", "card_of", "family_of"]
+__all__ = ["OURS", "Card", "Convention", "Order", "backbones", "card_of", "check_order", "family_of"]
 
 
 @cache
@@ -53,3 +53,28 @@ def card_of(name: str) -> Card:
 def family_of(card: Card) -> ModuleType:
     """The module that builds the backbone of that card."""
     return _modules()[card.name]
+
+
+def check_order(order: Order) -> None:
+    """Refuses what the card rules out, before anything is built.
+
+    Raises:
+        RequestError: an input too small, an option that the backbone lacks, or a width without ImageNet weights.
+    """
+    card = order.card
+    if min(order.height, order.width_px) < card.min_px:
+        raise RequestError(
+            f"{card.name} takes photos of at least {card.min_px} px; {order.height}x{order.width_px} was asked for.",
+            f"Set input_px to {card.min_px} or more.",
+        )
+    asked = {"width": order.width != 1.0, "depth": order.depth != 1.0, "stem_stride": order.stem_stride != 2}
+    for option, used in asked.items():
+        if used and option not in card.options:
+            able = sorted(other.name for other in backbones().values() if option in other.options)
+            raise RequestError(f"{card.name} has no option '{option}'.", f"These have it: {', '.join(able)}.")
+    if order.imagenet and order.width not in card.imagenet_widths:
+        widths = ", ".join(f"{width:g}" for width in card.imagenet_widths)
+        raise RequestError(
+            f"There are no ImageNet weights for {card.name} of width {order.width:g}.",
+            f"There are for width {widths}." if widths else "Set weights to 'none' or to the path of a file.",
+        )

@@ -5,15 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
-
-__all__ = ["OURS", "Card", "Convention", "Order"]
+__all__ = ["MOMENTUM", "OURS", "Card", "Convention", "Order"]
 
 
-class Convention(BaseModel):
+MOMENTUM = 0.9
+"""BatchNormalization's momentum: published networks' 0.99 and 0.999 leave stale statistics after short training."""
+
+
+@dataclass(frozen=True)
+class Convention:
     """How a network wants its pixels: value[k] = pixel[order[k]] * scale[k] + offset[k], with pixels in 0..255."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     scale: tuple[float, float, float]
     offset: tuple[float, float, float]
@@ -24,31 +25,30 @@ OURS = Convention(scale=(1 / 128, 1 / 128, 1 / 128), offset=(-1.0, -1.0, -1.0))
 """The contract of every network in a bundle: (pixel - 128) / 128."""
 
 
-class Card(BaseModel):
-    """What is known of a backbone before it is built; `featherlite models` prints it."""
+@dataclass(frozen=True)
+class Card:
+    """What is known of a backbone before it is built; `featherlite models` prints it.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    `parameters` and `macs` (multiply-accumulates for one photo of `input_px`) are of the backbone without head at width
+    and depth 1. `convention` is the input that published weights expect, None where the network carries it as layers of
+    its own. `source` says where ImageNet weights come from, for the widths in `imagenet_widths`; empty where there are
+    none.
+    """
 
     name: str
     family: str
     summary: str
     paper: str
     constructor: str
-    """The function that builds it, as a dotted name."""
-    weights_source: str = ""
-    """Where ImageNet weights come from; empty where there are none."""
-    weights_licence: str = ""
-    convention: Convention | None = OURS
-    """The input that published weights expect; None where the network carries it as layers of its own."""
-    default_px: int = Field(ge=16)
-    min_px: int = Field(ge=16)
+    input_px: int
+    min_px: int
     parameters: int
-    """Of the backbone without head, at width 1 and depth 1."""
     macs: int
-    """Multiply-accumulates of the backbone without head for one photo of `default_px`."""
-    options: tuple[Literal["width", "depth", "stem_stride", "cut"], ...] = ("cut",)
+    source: str = ""
+    weights_licence: str = ""
     imagenet_widths: tuple[float, ...] = ()
-    """Widths for which ImageNet weights are published."""
+    options: tuple[Literal["width", "depth", "stem_stride", "cut"], ...] = ("cut",)
+    convention: Convention | None = OURS
 
 
 @dataclass(frozen=True)

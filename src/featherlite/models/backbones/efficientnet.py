@@ -18,10 +18,10 @@ def _card(index: int, px: int, parameters: int, macs: int) -> Card:
         summary="Inverted residuals with squeeze-and-excite and swish, scaled in depth, width and resolution.",
         paper=_PAPER,
         constructor=f"keras.applications.EfficientNetB{index}",
-        weights_source="keras.applications, converted from google/tpu checkpoints",
+        source="keras.applications, converted from google/tpu checkpoints",
         weights_licence="Apache-2.0",
         convention=None,
-        default_px=px,
+        input_px=px,
         min_px=32,
         parameters=parameters,
         macs=macs,
@@ -30,10 +30,10 @@ def _card(index: int, px: int, parameters: int, macs: int) -> Card:
 
 
 CARDS = (
-    _card(0, 224, 4_049_571, 0),
-    _card(1, 240, 6_575_239, 0),
-    _card(2, 260, 7_768_569, 0),
-    _card(3, 300, 10_783_535, 0),
+    _card(0, 224, 4_049_564, 384_534_752),
+    _card(1, 240, 6_575_232, 685_522_832),
+    _card(2, 260, 7_768_562, 992_153_872),
+    _card(3, 300, 10_783_528, 1_825_605_392),
 )
 
 _DEVIATIONS = (0.229, 0.224, 0.225)
@@ -41,7 +41,7 @@ _DEVIATIONS = (0.229, 0.224, 0.225)
 
 
 def build(order: Order) -> Any:
-    """The network as its authors feed it, without top: pixels 0..255, float32 [n, h, w, 3] -> [n, h/32, w/32, channels]."""
+    """The network as its authors feed it, without top: pixels 0..255, [n, h, w, 3] -> [n, h/32, w/32, channels]."""
     import keras
 
     constructor = getattr(keras.applications, order.card.constructor.rpartition(".")[2])

@@ -15,20 +15,20 @@ CARDS = (
         summary="Bottleneck residual blocks; a strong teacher and the usual yardstick.",
         paper="He et al., Deep Residual Learning for Image Recognition, 2015, arXiv:1512.03385",
         constructor="keras.applications.ResNet50",
-        weights_source="keras.applications, converted from KaimingHe/deep-residual-networks",
+        source="keras.applications, converted from KaimingHe/deep-residual-networks",
         weights_licence="MIT",
         convention=Convention(scale=(1.0, 1.0, 1.0), offset=(-103.939, -116.779, -123.68), order="BGR"),
-        default_px=224,
+        input_px=224,
         min_px=32,
         parameters=23_587_712,
-        macs=0,
+        macs=3_855_925_248,
         imagenet_widths=(1.0,),
     ),
 )
 
 
 def build(order: Order) -> Any:
-    """The network as its authors feed it, without top: BGR minus means, float32 [n, h, w, 3] -> [n, h/32, w/32, 2048]."""
+    """The network as its authors feed it, without top: BGR minus means, [n, h, w, 3] -> [n, h/32, w/32, 2048]."""
     import keras
 
     return keras.applications.ResNet50(

@@ -1,0 +1,203 @@
+"""Decoded photos, kept as memory-mapped uint8 shards: epochs cost no decoding, and no more memory than a batch.
+
+One store for each preprocessing, `photos/<hash of the contract>/`, holds any number of shards `<id>.npy` (uint8
+[n, height, width, 3]), each with `<id>.txt`, the sha256 of the file behind every row. A shard is written under a
+temporary name and renamed, and counts from the moment its .txt is there; nothing is changed after that. So a killed
+build leaves whole shards that the next one goes on from, builders side by side do no harm (at worst both decode a
+photo), and all splits and subsets of the same photos share their pixels. The store can be deleted at any time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import os
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from uuid import uuid4
+
+import numpy as np
+import PIL
+from numpy.typing import NDArray
+
+from featherlite.bundle import storage_guard, write_atomically
+from featherlite.data.pool import chunks, in_order
+from featherlite.errors import DataError
+from featherlite.preprocess import PhotoError, Pixels, Preprocess
+from featherlite.step import Progress
+
+__all__ = ["ShardedPixels", "decoded", "store_folder"]
+
+log = logging.getLogger("featherlite")
+
+SHARD_BYTES = 256 * 2**20
+"""Photos are published in shards of at most this size: what a killed build loses, and what one mapping spans."""
+
+CHUNK = 32
+STALE_SECONDS = 3600
+"""Leftovers of killed builders are deleted once they have not grown for this long."""
+
+Index = NDArray[np.int64]
+
+
+class ShardedPixels:
+    """Decoded photos as one array-like: uint8 [n, height, width, 3], 0..255, read from the disk as they are indexed."""
+
+    dtype = np.dtype(np.uint8)
+
+    def __init__(self, shards: Sequence[Pixels], shard: Index, row: Index, shape: tuple[int, int, int]) -> None:
+        self._shards = tuple(shards)
+        self._shard = shard
+        self._row = row
+        self.shape = (len(row), *shape)
+
+    def __len__(self) -> int:
+        return len(self._row)
+
+    def __getitem__(self, indices: Index | slice | Sequence[int]) -> Pixels:
+        """The chosen photos, copied: uint8 [b, height, width, 3].
+
+        Raises:
+            IndexError: an index is out of range.
+        """
+        shard, row = self._shard[indices], self._row[indices]
+        if np.ndim(row) != 1:
+            raise IndexError("photos are indexed by a slice or by a list of numbers")
+        batch = np.empty((len(row), *self.shape[1:]), np.uint8)
+        for place, (number, at) in enumerate(zip(shard.tolist(), row.tolist(), strict=True)):
+            batch[place] = self._shards[number][at]
+        return batch
+
+
+def store_folder(cache: Path, preprocess: Preprocess) -> Path:
+    """Where pixels of this preprocessing are kept. Pillow's version counts: its decoders change now and then."""
+    contract = f"1/{PIL.__version__}/{preprocess.model_dump_json()}"
+    return cache / "photos" / hashlib.sha256(contract.encode()).hexdigest()[:16]
+
+
+def decoded(
+    photos: Sequence[tuple[str, str]], root: Path | None, preprocess: Preprocess, cache: Path, progress: Progress
+) -> ShardedPixels:
+    """The pixels of `photos` ((path, sha256) each), in their order. What the store lacks is decoded from under `root`.
+
+    Raises:
+        DataError: a photo is missing, was changed since its sha256 was taken, or cannot be decoded.
+        StorageError: the cache cannot be written, or its disk is full; nothing half-written is left.
+    """
+    folder = store_folder(cache, preprocess)
+    shape = (preprocess.height, preprocess.width, 3)
+    shards, rows = _open_store(folder, shape)
+    missing = list({sha256: (path, sha256) for path, sha256 in reversed(photos) if sha256 not in rows}.values())[::-1]
+    if missing:
+        if root is None:
+            raise DataError(
+                f"{len(missing)} photos are not in the cache, and no photos were given.", "Add --data FOLDER."
+            )
+        _build(missing, root, preprocess, folder, progress)
+        shards, rows = _open_store(folder, shape)
+    places = np.array([rows[sha256] for _, sha256 in photos], np.int64).reshape(-1, 2)
+    return ShardedPixels(shards, places[:, 0].copy(), places[:, 1].copy(), shape)
+
+
+def _open_store(folder: Path, shape: tuple[int, int, int]) -> tuple[list[Pixels], dict[str, tuple[int, int]]]:
+    """All whole shards, mapped, and sha256 -> (shard, row). A damaged shard is deleted, to be decoded again."""
+    shards: list[Pixels] = []
+    rows: dict[str, tuple[int, int]] = {}
+    for index in sorted(folder.glob("*.txt")) if folder.is_dir() else ():
+        file = index.with_suffix(".npy")
+        try:
+            names = index.read_text("ascii").split()
+            pixels = np.asarray(np.load(file, mmap_mode="r", allow_pickle=False))
+            if pixels.shape != (len(names), *shape) or pixels.dtype != np.uint8:
+                raise ValueError(f"{pixels.dtype} {pixels.shape} for {len(names)} photos")
+        except (OSError, ValueError, EOFError) as error:
+            log.warning("Cache %s is damaged and will be made again: %s.", file, error)
+            with contextlib.suppress(OSError):
+                index.unlink(missing_ok=True)
+                file.unlink(missing_ok=True)
+            continue
+        rows.update({name: (len(shards), row) for row, name in enumerate(names)})
+        shards.append(pixels)
+    return shards, rows
+
+
+def _build(
+    photos: Sequence[tuple[str, str]], root: Path, preprocess: Preprocess, folder: Path, progress: Progress
+) -> None:
+    """Decodes photos into new shards."""
+    _refuse_missing(photos, root)
+    per_shard = max(CHUNK, SHARD_BYTES // (preprocess.height * preprocess.width * 3))
+    with storage_guard(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        _sweep(folder)
+
+    def decode_all(part: Sequence[tuple[str, str]]) -> Pixels:
+        return np.stack([_decode(root, path, sha256, preprocess) for path, sha256 in part])
+
+    progress.start(f"Decoding photos to {preprocess.width}x{preprocess.height}", len(photos))
+    for part in chunks(photos, per_shard):
+        with contextlib.closing(in_order(decode_all, chunks(part, CHUNK))) as blocks:
+            _write_shard(
+                folder, [sha256 for _, sha256 in part], (preprocess.height, preprocess.width), blocks, progress
+            )
+    progress.finish()
+
+
+def _write_shard(
+    folder: Path, names: Sequence[str], size: tuple[int, int], blocks: Iterator[Pixels], progress: Progress
+) -> None:
+    # Plain writes, not a writable mapping: on a full disk those raise an error, a mapping kills the process.
+    final = folder / f"{uuid4().hex}.npy"
+    draft = folder / f".{final.name}.tmp"
+    header = {"descr": "|u1", "fortran_order": False, "shape": (len(names), *size, 3)}
+    try:
+        with storage_guard(folder), draft.open("wb") as stream:
+            np.lib.format.write_array_header_2_0(stream, header)
+            for block in blocks:
+                stream.write(np.ascontiguousarray(block).data)
+                progress.advance(len(block))
+            stream.flush()
+            os.fsync(stream.fileno())
+        with storage_guard(folder):
+            draft.rename(final)
+            write_atomically(final.with_suffix(".txt"), "\n".join(names).encode("ascii"))
+    except BaseException:
+        for leftover in (draft, final):
+            with contextlib.suppress(OSError):
+                leftover.unlink(missing_ok=True)
+        raise
+
+
+def _sweep(folder: Path) -> None:
+    """Deletes what killed builders left: drafts, and shards that were never published."""
+    now = time.time()
+    for file in folder.iterdir():
+        unpublished = file.suffix == ".tmp" or (file.suffix == ".npy" and not file.with_suffix(".txt").exists())
+        with contextlib.suppress(OSError):
+            if unpublished and now - file.stat().st_mtime > STALE_SECONDS:
+                file.unlink()
+
+
+def _refuse_missing(photos: Sequence[tuple[str, str]], root: Path) -> None:
+    gone = [path for path, _ in photos if not (root / path).is_file()]
+    if gone:
+        shown = ", ".join(f"'{path}'" for path in gone[:5])
+        raise DataError(
+            f"{len(gone)} photos of the split are not under {root}: {shown}{' ...' if len(gone) > 5 else ''}.",
+            "Give the folder that was split as --data, or split again.",
+        )
+
+
+def _decode(root: Path, path: str, sha256: str, preprocess: Preprocess) -> Pixels:
+    try:
+        content = (root / path).read_bytes()
+    except OSError as error:
+        raise DataError(f"'{path}' under {root} cannot be read: {error.strerror}.", "Check the disk.") from None
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise DataError(f"'{path}' under {root} is not the photo that was split: its content changed.", "Split again.")
+    try:
+        return preprocess(content)
+    except PhotoError as error:
+        raise DataError(f"'{path}' under {root}: {error.why}.", "Remove it and split again.") from None

@@ -1,0 +1,235 @@
+"""Proof that each artefact answers as its network does, on every runtime at hand; a disagreement fails the run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from featherlite.bundle import Bundle
+from featherlite.errors import ExportError, MissingExtraError, RequestError, VerificationError
+from featherlite.step import Context, StepConfig, step
+
+if TYPE_CHECKING:
+    from featherlite.data.photos import PhotoSet
+    from featherlite.evaluate.checks import Bounds
+    from featherlite.runtime.flatbuffer import ArtefactFacts
+
+RuntimeName = Literal["litert", "litert_reference", "tflm"]
+
+DEVICE_ORDER = ("tflm", "litert_reference", "litert")
+"""Whose answers count as the int8 artefact's own: the microcontroller's, else the kernels that agree with it."""
+
+
+class VerifyConfig(StepConfig):
+    """Where the artefacts run, and how far they may differ.
+
+    Steps of the output (LSB) are compared among the int8 runtimes, where arithmetic leaves little room: the reference
+    kernels and TensorFlow Lite Micro agree exactly or within 1; XNNPACK, the default, rounds differently in every
+    layer and ends 3 to 5 away in networks of a common depth. Against the float network only answers are compared:
+    quantization moves logits by design, and what matters is whether the species changes.
+    """
+
+    split: Literal["val", "test"] = "test"
+    """the photos to compare on, all of them"""
+    runtimes: tuple[RuntimeName, ...] | None = None
+    """runtimes to use; all at hand by default"""
+    max_lsb: int = Field(1, ge=0, le=255)
+    """largest difference between TensorFlow Lite Micro and the reference kernels"""
+    max_lsb_default: int = Field(8, ge=0, le=255)
+    """largest difference of the default kernels; for float artefacts, from the network, in 255ths of its range"""
+    min_agreement: float = Field(0.9, ge=0, le=1)
+    """share of photos on which network and artefact must give the same answer (95% interval)"""
+    max_loss: float = Field(0.02, ge=0, le=1)
+    """top-1 that may be lost against the network"""
+
+
+@dataclass(frozen=True)
+class Verified:
+    """verify.json, and the logits float32 [n, classes] of what speaks for the bundle."""
+
+    document: dict[str, Any]
+    photos: PhotoSet
+    logits: NDArray[np.float32] | None
+
+
+@step(needs=("splits", "network", "labels", "preprocess", "export:*"), reads_test=True)
+def verify(bundle: Bundle, config: VerifyConfig, ctx: Context) -> Bundle:
+    """The bundle with verify.json, and with the scores of what speaks for it on the same photos.
+
+    Raises:
+        VerificationError: an artefact disagrees beyond a bound; the full document is in the details.
+    """
+    from featherlite.evaluate.measure import with_scores
+
+    verified = _verify(bundle, config, ctx)
+    exports = verified.document["exports"]
+    ctx.record("exports", exports)
+    failures = [f"{entry['name']}: {failure}" for entry in exports for failure in entry["failures"]]
+    if failures or verified.logits is None:
+        raise VerificationError(
+            "Verification failed:\n" + "\n".join(f"  - {failure}" for failure in failures),
+            "Quantize with more representative photos, or replace the layers that int8 cannot hold.",
+        )
+    scored = with_scores(bundle, verified.photos, verified.logits, bundle.subject)
+    return scored.with_json("verify.json", verified.document)
+
+
+def verify_bundle(bundle: Bundle, config: VerifyConfig, ctx: Context) -> dict[str, Any]:
+    """verify.json of a bundle, whatever it finds: failures are listed in it, nothing is written.
+
+    Raises:
+        RequestError: the bundle has no export.
+        MissingExtraError: a runtime was asked for by name and is not installed.
+    """
+    return _verify(bundle, config, ctx).document
+
+
+def _verify(bundle: Bundle, config: VerifyConfig, ctx: Context) -> Verified:
+    from featherlite.data.photos import load_photos
+    from featherlite.data.splits import read_splits
+    from featherlite.evaluate.measure import predict_logits
+
+    if not bundle.exports:
+        raise RequestError("The bundle has no export to verify.", "Run the step 'quantize' or 'export' first.")
+    runtimes = _runtimes_at_hand(config, ctx)
+    photos = load_photos(bundle, config.split, ctx)
+    if not len(photos.labels):
+        raise RequestError(f"The {config.split} split has no photos to verify on.", "Split with a larger share.")
+    ctx.progress.start("the network", len(photos.labels))
+    network = predict_logits(bundle, photos, "network", ctx.progress)
+    ctx.progress.finish()
+    spoken = network if bundle.subject == "network" else None
+    entries = []
+    for name in bundle.exports:
+        entry, logits = _Verification(bundle, photos, network, config, ctx, runtimes).of(name)
+        entries.append(entry)
+        if name == bundle.subject:
+            spoken = logits
+    facts = {"split": config.split, "n": len(photos.labels), "split_hash": read_splits(bundle).hash}
+    return Verified({**facts, "exports": entries}, photos, spoken)
+
+
+def _runtimes_at_hand(config: VerifyConfig, ctx: Context) -> tuple[str, ...]:
+    wanted = config.runtimes or ("litert", "litert_reference", "tflm")
+    if "tflm" not in wanted or find_spec("tflite_micro") is not None:
+        return wanted
+    error = MissingExtraError("mcu", "Verification in TensorFlow Lite Micro")
+    if config.runtimes:
+        raise error
+    ctx.warn(f"Not verified in TensorFlow Lite Micro: not at hand. {error.hint}")
+    return tuple(name for name in wanted if name != "tflm")
+
+
+@dataclass(frozen=True)
+class _Verification:
+    """What the verification of every export of a bundle shares."""
+
+    bundle: Bundle
+    photos: PhotoSet
+    network: NDArray[np.float32]
+    config: VerifyConfig
+    ctx: Context
+    runtimes: tuple[str, ...]
+
+    def of(self, name: str) -> tuple[dict[str, Any], NDArray[np.float32] | None]:
+        """The entry of one export in verify.json, and its logits float32 [n, classes] where it ran."""
+        from featherlite.evaluate.checks import identity_failures
+        from featherlite.evaluate.measure import artefact_bytes
+        from featherlite.models.artefact import LABELS, PREPROCESS, labels_text, ops_of, tensor_document
+        from featherlite.runtime.flatbuffer import inspect, read_metadata
+
+        data = artefact_bytes(self.bundle, name)
+        export = self.bundle.read_json(f"exports/{name}/export.json")
+        facts = inspect(data)
+        wanted = ((LABELS, labels_text(self.bundle)), (PREPROCESS, self.bundle.preprocess.model_dump_json().encode()))
+        inside = [(entry, read_metadata(data, entry), content) for entry, content in wanted]
+        failures = identity_failures(export, data, self.bundle.read("model.keras"), inside)
+        int8 = export.get("dtype") == "int8"
+        if int8 and not facts.int8_only:
+            failures.append(f"not int8 throughout: {'; '.join(facts.not_int8[:6])}")
+        rows, logits, arena = self._run(name, data, facts, int8, failures)
+        entry = {
+            "name": name,
+            "bytes": len(data),
+            "weights_bytes": facts.weights_bytes,
+            "int8_only": facts.int8_only,
+            "not_int8": list(facts.not_int8) if int8 else [],
+            "arena_bytes": arena,
+            "ops": ops_of(facts),
+            "input": tensor_document(facts.input),
+            "output": tensor_document(facts.output),
+            "runtimes": rows,
+            "bounds": self.config.model_dump(include={"max_lsb", "max_lsb_default", "min_agreement", "max_loss"}),
+            "passed": not failures,
+            "failures": failures,
+        }
+        return entry, logits
+
+    def _run(
+        self, name: str, data: bytes, facts: ArtefactFacts, int8: bool, failures: list[str]
+    ) -> tuple[dict[str, Any], NDArray[np.float32] | None, int | None]:
+        """Rows by runtime, the logits that count, and the arena; what fails is added to `failures`."""
+        from featherlite.evaluate.checks import compare
+        from featherlite.evaluate.measure import dequantized
+        from featherlite.history import wilson
+
+        raw, arena = self._outputs(name, data, int8, failures)
+        labels, n = self.photos.labels, len(self.photos.labels)
+        hits = int((self.network.argmax(axis=1) == labels).sum())
+        rows: dict[str, Any] = {"keras": {"top1": wilson(hits, n).model_dump(), "agreement": 1.0, "max_lsb": 0}}
+        size = facts.output.scale if int8 and facts.output.scale else max(float(np.ptp(self.network)), 1e-6) / 255
+        reference = raw.get("litert_reference")
+        all_logits = {runtime: dequantized(outputs, facts.output) for runtime, outputs in raw.items()}
+        for runtime, logits in all_logits.items():
+            lsb: NDArray[np.float64] | None = None
+            if not int8:
+                lsb = (logits.astype(np.float64) - self.network) / size
+            elif reference is not None:
+                lsb = raw[runtime].astype(np.float64) - reference
+            found = compare(runtime, logits, self.network, labels, lsb, size, self._bounds(int8))
+            rows[runtime] = found.row
+            failures += found.failures
+        order = DEVICE_ORDER if int8 else tuple(reversed(DEVICE_ORDER))
+        return rows, next((all_logits[one] for one in order if one in all_logits), None), arena
+
+    def _bounds(self, int8: bool) -> Bounds:
+        from featherlite.evaluate.checks import Bounds
+
+        config = self.config
+        # A float artefact is compared with the network itself, to which no kernel is bit-exact.
+        strict = config.max_lsb if int8 else config.max_lsb_default
+        return Bounds(strict, config.max_lsb_default, config.min_agreement, config.max_loss)
+
+    def _outputs(
+        self, name: str, data: bytes, int8: bool, failures: list[str]
+    ) -> tuple[dict[str, NDArray[Any]], int | None]:
+        """What each runtime puts out for all photos, int8 or float32 [n, classes], and TFLM's arena."""
+        from featherlite.errors import BundleError
+        from featherlite.evaluate.checks import golden_failures
+        from featherlite.evaluate.measure import artefact_raw, cores
+        from featherlite.models.golden import read_golden
+        from featherlite.runtime.interpreter import TFLMRuntime, open_runtime
+
+        golden = read_golden(self.bundle.read(f"exports/{name}/golden.npz"), f"exports/{name}/golden.npz")
+        outputs: dict[str, NDArray[Any]] = {}
+        arena = None
+        for which in self.runtimes:
+            if which == "tflm" and not int8:
+                continue  # it computes neither float16 weights nor hybrid operations
+            self.ctx.progress.start(f"{name} in {which}", len(self.photos.labels))
+            try:
+                runtime = open_runtime(which, data, threads=cores())
+                outputs[which] = artefact_raw(runtime, self.photos, self.ctx.progress)
+                if isinstance(runtime, TFLMRuntime):
+                    arena = runtime.arena_bytes
+                elif which == "litert_reference":
+                    failures += golden_failures(golden.outputs, runtime.run_raw(golden.inputs))
+            except (ExportError, BundleError) as error:
+                failures.append(f"{which}: {error.message}")
+            self.ctx.progress.finish()
+        return outputs, arena

@@ -1,0 +1,124 @@
+"""What happened on the way, as a page shows it: the ladder, the learning curves, and what verify found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby, pairwise
+from pathlib import Path
+from typing import Any
+
+from featherlite.history import Estimate, StepReport
+from featherlite.report.curves import Band, Series, curve_plot
+from featherlite.report.documents import RUNTIME_NAMES, ExportCheck
+from featherlite.report.ladder import Row, changes
+from featherlite.report.plots import Point, ladder_plot
+from featherlite.report.thumbnails import without_places
+
+__all__ = ["checks_view", "curves_view", "ladder_view"]
+
+PHASES = {"head": "head only", "all": "all layers"}
+
+
+def ladder_view(rows: Sequence[Row], *roots: Path | None) -> dict[str, Any] | None:
+    """The rows with their changes, and accuracy against bytes drawn for a wide and a narrow screen."""
+    if not rows:
+        return None
+    points = _rungs(rows)
+    chance = 1 / max([row["classes"] or 0 for row in rows] + [1])
+    guessing = [point for point in points if point.top1.low <= 1.5 * chance]
+    # What an untrained network scores would press all the differences that matter into one line.
+    learned = [point for point in points if point not in guessing] or points
+    entries = []
+    for row, change in zip(rows, changes(rows), strict=True):
+        warnings = [without_places(text, *roots) for text in row["warnings"]]
+        entries.append(row | {"name": _name(row), "change": change, "warnings": warnings})
+    splits = {point.top1.split: point.top1.n for point in learned}
+    return {
+        "rows": entries,
+        "wide": ladder_plot(learned) if learned else None,
+        "narrow": ladder_plot(learned, 370, 320) if learned else None,
+        "left_out": [point.name for point in points if point not in learned],
+        "splits": splits,
+        "warnings": [(entry["name"], text) for entry in entries for text in entry["warnings"]],
+    }
+
+
+def _rungs(rows: Sequence[Row]) -> list[Point]:
+    """The scored rows as points; of steps in a row that found the very same, the last stands for all."""
+    points: list[Point] = []
+    for row in rows:
+        if row["top1"] and row["bytes"]:
+            point = Point(_name(row), row["bytes"], Estimate.model_validate(row["top1"]))
+            if points and (points[-1].bytes, points[-1].top1) == (point.bytes, point.top1):
+                points.pop()
+            points.append(point)
+    return points
+
+
+def _name(row: Row) -> str:
+    subject = row["subject"]
+    return row["id"] if subject in (None, "network") or subject in row["id"] else f"{row['id']} {subject}"
+
+
+def curves_view(history: Sequence[StepReport], *roots: Path | None) -> list[dict[str, Any]]:
+    """Loss, accuracy and rate of each step that trained."""
+    return [view for report in history if (view := _curves(report, roots)) is not None]
+
+
+def _curves(report: StepReport, roots: Sequence[Path | None]) -> dict[str, Any] | None:
+    curve = [entry for entry in report.details.get("curve") or [] if isinstance(entry, Mapping)]
+    if not curve:
+        return None
+    epochs = [float(entry.get("epoch", index)) for index, entry in enumerate(curve)]
+    best = report.details.get("best_epoch")
+    if any(later <= earlier for earlier, later in pairwise(epochs)):
+        epochs, best = [float(index + 1) for index in range(len(curve))], None
+    bands = []
+    for phase, group in groupby(zip(epochs, curve, strict=True), key=lambda pair: str(pair[1].get("phase") or "")):
+        stretch = [epoch for epoch, _ in group]
+        if phase:
+            bands.append(Band(PHASES.get(phase, phase), stretch[0], stretch[-1]))
+
+    def series(name: str, kind: str, key: str) -> Series:
+        pairs = [(epoch, entry.get(key)) for epoch, entry in zip(epochs, curve, strict=True)]
+        known = [(epoch, float(value)) for epoch, value in pairs if isinstance(value, int | float)]
+        return Series(name, kind, tuple(epoch for epoch, _ in known), tuple(value for _, value in known))
+
+    mark = float(best) if isinstance(best, int | float) else None
+    accuracy = [series("train", "train", "train_top1"), series("validation", "val", "val_top1")]
+    loss = [series("train", "train", "loss"), series("validation", "val", "val_loss")]
+    plots = [
+        ("Top-1 accuracy", curve_plot("Top-1 accuracy", accuracy, bands, mark, share=True)),
+        ("Loss", curve_plot("Loss", loss, bands, mark)),
+        ("Learning rate", curve_plot("Learning rate", [series("rate", "rate", "rate")], bands)),
+    ]
+    kept = next((entry for epoch, entry in zip(epochs, curve, strict=True) if epoch == mark), None)
+    return {
+        "id": report.id,
+        "plots": [(name, plot) for name, plot in plots if plot is not None],
+        "epochs": len(curve),
+        "best": f"{mark:g}" if mark is not None else None,
+        "kept": kept,
+        "phased": len(bands) > 1,
+        "seconds": report.seconds,
+        "warnings": [without_places(str(text), *roots) for text in report.details.get("warnings", [])],
+    }
+
+
+def checks_view(checks: Sequence[ExportCheck], *roots: Path | None) -> list[dict[str, Any]]:
+    """What verify found about each artefact, the one that speaks first."""
+    ordered = sorted(checks, key=lambda check: check.name != "int8")
+    return [
+        {
+            "check": check,
+            "runtimes": [(RUNTIME_NAMES.get(name, name), name, found) for name, found in check.runtimes.items()],
+            "ops": sorted(check.ops, key=lambda op: (-op.count, op.op)),
+            "op_count": sum(op.count for op in check.ops),
+            "not_int8": [without_places(str(entry), *roots) for entry in check.not_int8[:20]],
+            "failures": [without_places(text, *roots) for text in check.failures],
+            "input": list(check.input.items()),
+            "bounds": list(check.bounds.items()),
+            "has_tflm": "tflm" in check.runtimes,
+        }
+        for check in ordered
+    ]

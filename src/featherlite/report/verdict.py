@@ -1,0 +1,107 @@
+"""The verdict at the top of a page: what one gets, in one paragraph and a few numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from featherlite.bundle import Bundle
+from featherlite.history import Estimate
+from featherlite.report.documents import RUNTIME_NAMES, ExportCheck, Scores, spoken_check
+from featherlite.report.ladder import Row
+from featherlite.report.plots import interval_strip
+from featherlite.report.results import guessing
+from featherlite.report.units import bytes_text, percent_text
+
+__all__ = ["verdict_view"]
+
+
+def verdict_view(
+    bundle: Bundle, rows: Sequence[Row], test: Scores | None, checks: tuple[ExportCheck, ...]
+) -> dict[str, Any]:
+    """What the top of the page says: its state, its sentences, the score with its interval, the numbers beside it."""
+    check = spoken_check(checks)
+    measured = [row for row in rows if row["bytes"] is not None]
+    last = measured[-1] if measured else None
+    estimate, subject = _score(check, test, rows)
+    chance = guessing(test) if test else None
+    size = check.bytes if check else last["bytes"] if last else None
+    kind = check.name if check else last["subject"] if last else bundle.subject
+    arena = check.arena_bytes if check else last.get("arena_bytes") if last else None
+    runtimes = [RUNTIME_NAMES.get(name, name) for name in check.runtimes if name != "keras"] if check else []
+    state = ("passed" if all(entry.passed for entry in checks) else "failed") if checks else "unverified"
+    return {
+        "state": state,
+        "estimate": estimate,
+        "strip": interval_strip(estimate, chance) if estimate else None,
+        "on_test": estimate is not None and estimate.split == "test",
+        "subject": subject,
+        "sentences": _sentences(bundle, kind, estimate, chance, size, arena, check),
+        "bytes": size,
+        "size_of": "float32 weights" if kind == "network" else f"{kind} model file",
+        "arena_bytes": arena,
+        "parameters": last["parameters"] if last else None,
+        "macs": last["macs"] if last else None,
+        "runtimes": runtimes,
+        "failures": [failure for entry in checks for failure in entry.failures],
+    }
+
+
+def _score(check: ExportCheck | None, test: Scores | None, rows: Sequence[Row]) -> tuple[Estimate | None, str | None]:
+    """The score that speaks: the artefact's on test, else what was evaluated, else the last row's."""
+    for name in ("litert", "tflm", "litert_reference"):
+        found = check.runtimes.get(name) if check else None
+        if check and found and found.top1:
+            return found.top1.model_copy(update={"split": found.top1.split or "test"}), check.name
+    if test and test.top1:
+        return test.top1.model_copy(update={"split": "test"}), test.subject
+    for row in reversed(rows):
+        if row["top1"]:
+            return Estimate.model_validate(row["top1"]), row["subject"]
+    return None, None
+
+
+def _sentences(
+    bundle: Bundle,
+    kind: str | None,
+    estimate: Estimate | None,
+    chance: float | None,
+    size: int | None,
+    arena: int | None,
+    check: ExportCheck | None,
+) -> list[str]:
+    said = [_what(bundle, kind)]
+    if estimate:
+        hits, unseen = round(estimate.value * estimate.n), estimate.split == "test"
+        which = "test photos that it had never seen" if unseen else f"{estimate.split or ''} photos".strip()
+        said.append(
+            f"It named {hits:,} of {estimate.n:,} {which} correctly: {percent_text(estimate.value)}, "
+            f"with 95% confidence between {percent_text(estimate.low)} and {percent_text(estimate.high)}."
+        )
+        if not unseen:
+            said.append("Training chose its best epoch by these photos, so expect somewhat less on new ones.")
+        if chance is not None:
+            said.append(f"Always answering the commonest class would be right on {percent_text(chance)}.")
+    if size is not None:
+        needs = f" and works in {bytes_text(arena)} of memory" if arena is not None else ""
+        said.append(f"It takes {bytes_text(size)}{' of flash' if kind == 'int8' else ''}{needs}.")
+    network = check.runtimes.get("keras") if check else None
+    if check and network and network.top1 and estimate and estimate.split == "test":
+        loss = (network.top1.value - estimate.value) * 100
+        if abs(loss) < 0.05:
+            said.append(f"Making it {check.name} cost no accuracy.")
+        else:
+            verb = "cost" if loss > 0 else "gained"
+            said.append(f"Making it {check.name} {verb} {abs(loss):.1f} points of accuracy.")
+    return said
+
+
+def _what(bundle: Bundle, kind: str | None) -> str:
+    names = {"network": "A float32 network", "int8": "An int8 model", "float16": "A float16 model"}
+    parts = [names.get(kind or "", "A model")]
+    if "preprocess.json" in bundle:
+        contract = bundle.preprocess
+        parts.append(f"for {contract.width} × {contract.height} pixel photos")
+    if "labels.json" in bundle:
+        parts.append(f"that tells {len(bundle.labels):,} classes apart")
+    return " ".join(parts) + "."

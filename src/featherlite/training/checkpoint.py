@@ -1,0 +1,101 @@
+"""The state of a fit after an epoch, on disk: written whole or not at all, plain arrays, no pickle."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import zipfile
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from featherlite.bundle import storage_guard, write_atomically
+
+__all__ = ["Arrays", "Best", "FitState", "read_state", "write_state"]
+
+Arrays = list[NDArray[Any]]
+GROUPS = ("weights", "optimizer", "best")
+
+log = logging.getLogger("featherlite")
+
+
+@dataclass
+class Best:
+    """The epoch kept so far and what it reached; epoch 0 is the network as it came."""
+
+    epoch: int
+    top1: float | None = None
+    loss: float | None = None
+
+    def worse_than(self, other: Best) -> bool:
+        """Whether `other` is to be kept instead: by top-1, then by loss; without validation the later one."""
+        if self.top1 is None or other.top1 is None or self.loss is None or other.loss is None:
+            return True
+        return (other.top1, -other.loss) > (self.top1, -self.loss)
+
+
+@dataclass
+class FitState:
+    """Everything that decides how a fit goes on; all random numbers follow from the seed and the epoch."""
+
+    epoch: int = 0
+    best: Best = field(default_factory=lambda: Best(0))
+    rate_factor: float = 1.0
+    optimizer_since: int = 0
+    rescues: int = 0
+    reestimate: bool = False
+    checked_stale: int = 0
+    stopped_early: bool = False
+    curve: list[dict[str, Any]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    weights: Arrays = field(default_factory=list)
+    optimizer: Arrays = field(default_factory=list)
+    kept: Arrays = field(default_factory=list)
+
+
+def write_state(path: Path, state: FitState, fingerprint: str) -> None:
+    """Stores the state under `path`, replacing the one before; a kill at any moment leaves one of the two.
+
+    Raises:
+        StorageError: the disk is full or not writable; the state before is intact.
+    """
+    groups = {"weights": state.weights, "optimizer": state.optimizer, "best": state.kept}
+    arrays = {f"{name}_{i}": array for name, group in groups.items() for i, array in enumerate(group)}
+    plain = {key: value for key, value in asdict(_without_arrays(state)).items() if key not in ARRAY_FIELDS}
+    document = {"fingerprint": fingerprint, "counts": {name: len(group) for name, group in groups.items()}} | plain
+    arrays["state"] = np.frombuffer(json.dumps(document).encode(), dtype=np.uint8)
+    stream = io.BytesIO()
+    np.savez(stream, **arrays)  # type: ignore[arg-type] # its stub types allow_pickle's neighbors, not the arrays
+    with storage_guard(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, stream.getvalue())
+
+
+def read_state(path: Path, fingerprint: str) -> FitState | None:
+    """The stored state, or None where there is none for this fit: absent, damaged, or of another config or data."""
+    if not path.is_file():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            document = json.loads(stored["state"].tobytes())
+            counts = document.pop("counts")
+            groups = [[stored[f"{name}_{i}"] for i in range(counts[name])] for name in GROUPS]
+        if document.pop("fingerprint") != fingerprint:
+            return None
+        document["best"] = Best(**document["best"])
+        return FitState(**document, weights=groups[0], optimizer=groups[1], kept=groups[2])
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        log.warning("The stored state of the training is not readable (%s); it begins again.", error)
+        return None
+
+
+ARRAY_FIELDS = ("weights", "optimizer", "kept")
+
+
+def _without_arrays(state: FitState) -> FitState:
+    """The same state with no arrays: `asdict` would copy them one by one."""
+    return FitState(**{key: value for key, value in vars(state).items() if key not in ARRAY_FIELDS})

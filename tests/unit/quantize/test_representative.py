@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from featherlite.bundle import Bundle
+from featherlite.errors import DataError
+from featherlite.quantize.representative import balanced_choice, representative_set, set_hash
+from featherlite.step import Context
+
+
+@given(
+    st.lists(st.integers(0, 5), min_size=1, max_size=60).map(np.array),
+    st.integers(1, 70),
+    st.integers(0, 2**32 - 1),
+)
+def test_a_choice_is_balanced_whatever_the_classes(labels: np.ndarray, count: int, seed: int) -> None:
+    chosen = balanced_choice(labels, count, seed)
+    assert len(chosen) == len(set(chosen.tolist())) == min(count, len(labels))
+    assert (np.diff(chosen) > 0).all()
+    taken, there = np.bincount(labels[chosen], minlength=6), np.bincount(labels, minlength=6)
+    # A class may have fewer than another only where it gave all it has, or by one, in the last round.
+    unfinished = taken[taken < there]
+    assert not len(unfinished) or taken.max() - unfinished.min() <= 1
+
+
+def test_the_seed_decides() -> None:
+    labels = np.repeat(np.arange(4), 50)
+    first = balanced_choice(labels, 20, 1)
+    assert (first == balanced_choice(labels, 20, 1)).all()
+    assert (first != balanced_choice(labels, 20, 2)).any()
+
+
+def test_the_hash_is_of_the_set() -> None:
+    assert set_hash(["b", "a"]) == set_hash(["a", "b"]) == hashlib.sha256(b"a\nb").hexdigest()
+    assert set_hash(["a", "b"]) != set_hash(["a", "c"])
+
+
+def test_only_training_photos_are_taken(
+    color_bundle: Bundle, color_photos: Path, make_context: Callable[[], Context]
+) -> None:
+    chosen = representative_set(color_bundle, 9, 1, make_context())
+    assert chosen.photos.shape == (9, 24, 24, 3)
+    assert chosen.photos.dtype == np.uint8
+    assert [sum(path.startswith(name) for path in chosen.paths) for name in ("blue", "green", "red")] == [3, 3, 3]
+    assert all(int(Path(path).stem) < 8 for path in chosen.paths), "training photos are numbers 0 to 7"
+    content = [hashlib.sha256((color_photos / path).read_bytes()).hexdigest() for path in chosen.paths]
+    assert chosen.hash == set_hash(content)
+    everything = representative_set(color_bundle, 1000, 1, make_context())
+    assert everything.facts()["n"] == 24
+
+
+def test_fewer_photos_than_classes_are_told(color_bundle: Bundle, make_context: Callable[[], Context]) -> None:
+    context = make_context()
+    representative_set(color_bundle, 2, 1, context)
+    assert "2 photos for 3 classes" in context.details["warnings"][0]
+
+
+@pytest.mark.parametrize(("images", "message"), [((0, 8, 8, 3), "no photos"), ((3, 8, 8, 3), "of one color \\(7\\)")])
+def test_a_set_that_shows_nothing_is_refused(
+    images: tuple[int, ...],
+    message: str,
+    color_bundle: Bundle,
+    make_context: Callable[[], Context],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    photos = SimpleNamespace(
+        labels=np.zeros(images[0], np.int64), images=np.full(images, 7, np.uint8), paths=("blue/00.png",) * images[0]
+    )
+    monkeypatch.setattr("featherlite.data.photos.load_photos", lambda *_: photos)
+    with pytest.raises(DataError, match=message):
+        representative_set(color_bundle, 9, 1, make_context())

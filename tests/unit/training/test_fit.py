@@ -1,0 +1,300 @@
+"""The loop: what is trained, what is kept, what it notices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from featherlite.errors import DataError, TrainingError
+from featherlite.step import Context
+from featherlite.training.fit import FitConfig, FitResult, fit
+
+from .conftest import PX, colored_photos, tiny_network
+
+MakeContext = Callable[..., Context]
+QUICK: dict[str, Any] = {"head_epochs": 0, "epochs": 2, "batch": 8, "rate": 0.02, "augment": 0.3}
+TRAIN, VAL = colored_photos(24, 1), colored_photos(12, 2, "val")
+
+
+def config(**options: Any) -> FitConfig:
+    return FitConfig(**(QUICK | options))
+
+
+def weights(network: Any, *layers: str) -> list[NDArray[Any]]:
+    chosen = [network.get_layer(name) for name in layers] if layers else [network]
+    return [w.numpy() for layer in chosen for w in layer.weights]
+
+
+def same(first: list[NDArray[Any]], second: list[NDArray[Any]]) -> bool:
+    return all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def top1(network: Any, photos: Any) -> float:
+    from featherlite.models.logits import network_logits
+
+    return float((network_logits(network, photos.images).argmax(axis=1) == photos.labels).mean())
+
+
+def trained(
+    context: MakeContext, network: Any = None, val: Any = VAL, **options: Any
+) -> tuple[Any, FitResult, Context]:
+    network, ctx = network or tiny_network(), context()
+    return network, fit(network, TRAIN, val, config(**options), ctx), ctx
+
+
+def test_it_learns_and_tells_its_curve(context: MakeContext) -> None:
+    network, result, ctx = trained(context, head_epochs=2, head_rate=0.02, epochs=12)
+    assert top1(network, VAL) == result.val_top1
+    assert result.val_top1 is not None
+    assert result.val_top1 > 0.8
+    assert [entry["epoch"] for entry in result.curve] == list(range(1, 15))
+    assert [entry["phase"] for entry in result.curve] == ["head"] * 2 + ["all"] * 12
+    keys = {"epoch", "phase", "loss", "train_top1", "val_loss", "val_top1", "rate", "seconds"}
+    assert all(set(entry) == keys for entry in result.curve)
+    assert result.curve[-1]["loss"] < result.curve[2]["loss"]
+    assert ctx.details["curve"] == result.curve
+    assert ctx.details["fit"]["best_epoch"] == result.best_epoch
+    best = max(result.curve, key=lambda e: (e["val_top1"], -e["val_loss"]))
+    assert best["epoch"] == result.best_epoch
+    assert max(entry["rate"] for entry in result.curve[2:]) <= 0.02
+
+
+def test_the_best_epoch_is_kept_even_if_it_is_none(context: MakeContext) -> None:
+    """Training towards wrong labels only harms: the network stays as it came."""
+    network, _, _ = trained(context, epochs=12)
+    before, reached = weights(network), top1(network, VAL)
+    wrong = replace(TRAIN, labels=(TRAIN.labels + 1) % 3)
+    again = context(seed=6)
+    result = fit(network, wrong, VAL, config(epochs=2), again)
+    assert reached > 0.8
+    assert result.best_epoch == 0
+    assert same(before, weights(network))
+
+
+def test_without_validation_the_last_epoch_is_kept(context: MakeContext) -> None:
+    network, result, _ = trained(context, val=None)
+    empty = replace(VAL, images=VAL.images[:0], labels=VAL.labels[:0], paths=())
+    other, also, _ = trained(context, val=empty)
+    assert result.best_epoch == also.best_epoch == 2
+    assert result.val_top1 is None
+    assert same(weights(network), weights(other))
+
+
+@pytest.mark.parametrize("head_augment", [False, True])
+def test_the_head_phase_leaves_the_backbone_alone(context: MakeContext, head_augment: bool) -> None:
+    network = tiny_network()
+    backbone, head = weights(network, "conv", "norm"), weights(network, "head_logits")
+    trained(context, network, head_epochs=2, head_rate=0.02, epochs=0, head_augment=head_augment)
+    assert same(backbone, weights(network, "conv", "norm"))  # BatchNorm's moving statistics too
+    assert not same(head, weights(network, "head_logits"))
+    assert all(layer.trainable for layer in network.layers)
+
+
+def test_unlock_trains_only_the_last_backbone_layers(context: MakeContext) -> None:
+    network = tiny_network()
+    first, norm = weights(network, "conv"), weights(network, "norm")
+    trained(context, network, unlock=1, val=None)
+    assert same(first, weights(network, "conv"))
+    assert not same(norm, weights(network, "norm"))
+
+
+@pytest.mark.parametrize(("freeze", "batch", "frozen"), [(True, 8, True), ("auto", 8, False), ("auto", 4, True)])
+def test_batchnorm_freezes_when_asked_or_when_batches_are_tiny(
+    context: MakeContext, freeze: Any, batch: int, frozen: bool
+) -> None:
+    network = tiny_network()
+    before = weights(network, "norm")
+    trained(context, network, freeze_batchnorm=freeze, batch=batch, epochs=1, val=None)
+    assert same(before, weights(network, "norm")) == frozen
+
+
+def test_same_seed_same_weights_other_seed_other_weights(context: MakeContext) -> None:
+    first, _, _ = trained(context, val=None, head_epochs=1)
+    ctx = context()
+    (ctx.resume / "fit.npz").unlink()  # from the beginning again, not from what is stored
+    second = tiny_network()
+    fit(second, TRAIN, None, config(head_epochs=1), ctx)
+    third = tiny_network()
+    fit(third, TRAIN, None, config(head_epochs=1), context(seed=6))
+    assert same(weights(first), weights(second))
+    assert not same(weights(first), weights(third))
+    assert same([v.numpy() for v in first.variables], [v.numpy() for v in second.variables])  # dropout's state too
+
+
+OPTIONS: dict[str, Any] = {
+    "batch": 6,
+    "rate": 0.01,
+    "schedule": "constant",
+    "warmup": 0.6,
+    "weight_decay": 0.9,
+    "label_smoothing": 0.4,
+    "clip_norm": 0.001,
+    "ema": 0.9,
+    "mixed_precision": True,
+    "augment": 0.6,
+    "flip": False,
+    "rotate_deg": 90.0,
+    "zoom": 0.5,
+    "stretch": 0.5,
+    "shift": 0.5,
+    "brightness": 0.5,
+    "contrast": 0.5,
+    "saturation": 0.8,
+    "hue": 0.3,
+    "erase": 1.0,
+    "mixup": 1.0,
+}
+
+
+@pytest.fixture(scope="module")
+def plain() -> list[NDArray[Any]]:
+    import tempfile
+    from pathlib import Path
+
+    network = tiny_network()
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        fit(network, TRAIN, None, config(epochs=1), Context(5, root, root / "resume", root))
+    return weights(network)
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_every_option_changes_the_result(context: MakeContext, plain: list[NDArray[Any]], option: str) -> None:
+    network, result, _ = trained(context, val=None, epochs=1, **{option: OPTIONS[option]})
+    assert not same(plain, weights(network))
+    assert np.isfinite(result.curve[0]["loss"])
+    assert all(layer.dtype_policy.name == "float32" for layer in network.layers)
+
+
+def test_weight_decay_spares_biases_and_norms() -> None:
+    from featherlite.training.trainee import optimizer_for
+
+    network = tiny_network()
+    optimizer = optimizer_for(config(weight_decay=0.5), np.float32([0.1]))
+    optimizer.build(network.trainable_variables)
+    for variable in network.trainable_variables:
+        variable.assign(np.ones(variable.shape))
+    optimizer.apply([np.zeros(v.shape, np.float32) for v in network.trainable_variables])
+    after = {v.name: v.numpy() for v in network.trainable_variables}
+    assert set(after) == {"kernel", "gamma", "beta", "bias"}
+    np.testing.assert_allclose(after["kernel"], 0.95)  # 1 - rate * decay
+    for name in ("gamma", "beta", "bias"):
+        assert (after[name] == 1).all()
+
+
+def test_averaged_weights_are_kept_and_training_goes_on_from_the_others(context: MakeContext) -> None:
+    averaged, _, _ = trained(context, val=None, ema=0.999, weight_decay=0.0)
+    start = tiny_network()
+    moved = np.abs(weights(averaged, "head_logits")[0] - weights(start, "head_logits")[0]).max()
+    assert 0 < moved < 0.002  # after 6 steps of at most 0.02, a thousandth of each
+
+
+def test_patience_stops_early(context: MakeContext) -> None:
+    network, _, _ = trained(context, epochs=12)
+    result = fit(network, replace(TRAIN, labels=(TRAIN.labels + 1) % 3), VAL, config(epochs=30, patience=2), context())
+    assert result.stopped_early
+    assert result.epochs == result.best_epoch + 2
+
+
+def test_stale_statistics_are_noticed_and_mended(context: MakeContext) -> None:
+    network = tiny_network(momentum=0.9999)
+    gamma, beta, mean, variance = weights(network, "norm")
+    network.get_layer("norm").set_weights([gamma, beta, mean + 3, variance])  # statistics of other photos
+    network, result, ctx = trained(context, network, epochs=12)
+    (warning,) = [w for w in ctx.details["warnings"] if "stale" in w]
+    assert "momentum of 0.9" in warning
+    assert top1(network, VAL) == result.val_top1
+    assert result.val_top1 is not None
+    assert result.val_top1 > 0.8
+    healthy = trained(context, epochs=12)[2]
+    assert "warnings" not in healthy.details
+
+
+def test_reestimated_statistics_are_the_mean_over_batches() -> None:
+    from featherlite.preprocess import network_input
+    from featherlite.training.batchnorm import reestimate
+
+    network = tiny_network()
+    reestimate(network, TRAIN.images, np.arange(24), 8)
+    import keras
+
+    convolved = np.asarray(keras.Model(network.input, network.get_layer("conv").output)(network_input(TRAIN.images)))
+    groups = convolved.reshape(3, -1, 8)
+    mean, variance = weights(network, "norm")[2:]
+    np.testing.assert_allclose(mean, groups.mean(axis=1).mean(axis=0), atol=1e-5)
+    np.testing.assert_allclose(variance, groups.var(axis=1).mean(axis=0), rtol=1e-3)
+    assert network.get_layer("norm").momentum == 0.9
+
+
+def test_destroyed_weights_are_rescued_at_a_lower_rate(context: MakeContext) -> None:
+    network, good, _ = trained(context, epochs=12)
+    ctx = context(seed=6)
+    result = fit(network, TRAIN, VAL, config(epochs=5, rate=1.0, schedule="constant", clip_norm=0.0), ctx)
+    destroyed = [w for w in ctx.details["warnings"] if "destroyed" in w]
+    assert destroyed
+    assert "rate times 0.2" in destroyed[0]
+    assert ctx.details["fit"]["rescues"] == len(destroyed)
+    rates = [entry["rate"] for entry in result.curve]
+    assert rates[0] == pytest.approx(1.0)
+    assert rates[-1] == pytest.approx(0.2 ** len(destroyed))
+    assert good.val_top1 is not None
+    assert top1(network, VAL) >= good.val_top1
+
+
+def test_a_loss_that_is_no_number_stops_with_the_last_good_weights(context: MakeContext) -> None:
+    import keras
+
+    keras.utils.set_random_seed(1)
+    inputs = keras.Input((PX, PX, 3))
+    x = keras.layers.GlobalAveragePooling2D()(inputs)
+    for name, value in (
+        ("one", 0.0),
+        ("two", 1.0),
+        ("three", 0.1),
+    ):  # exp(0) = 1, exp(4), exp(22): the next is infinite
+        x = keras.layers.Dense(
+            4, activation="exponential", kernel_initializer=keras.initializers.Constant(value), name=name
+        )(x)
+    small = keras.initializers.RandomNormal(0, 1e-9)
+    network = keras.Model(inputs, keras.layers.Dense(3, kernel_initializer=small, name="head_logits")(x))
+    ctx = context()
+    with pytest.raises(TrainingError, match=r"epoch \d+, batch \d+ .*peak rate 1\b") as error:
+        fit(network, TRAIN, VAL, config(epochs=9, rate=1.0, schedule="constant", clip_norm=0.0), ctx)
+    assert "Lower rate" in error.value.hint
+    assert all(np.isfinite(w).all() for w in weights(network))
+    assert np.isfinite(network.predict(np.zeros((1, PX, PX, 3)), verbose=0)).all()
+
+
+@pytest.mark.parametrize(
+    ("photos", "message"),
+    [
+        (replace(TRAIN, images=TRAIN.images[:0], labels=TRAIN.labels[:0], paths=()), "no photos"),
+        (replace(TRAIN, images=TRAIN.images[:, :8]), r"the network takes \(16, 16, 3\)"),
+        (replace(TRAIN, classes=("a", "b")), "2 classes, the network answers 3"),
+        (replace(TRAIN, labels=TRAIN.labels + 1), r"outside 0\.\.2"),
+    ],
+)
+def test_photos_that_do_not_fit_are_refused(context: MakeContext, photos: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        fit(tiny_network(), photos, None, config(), context())
+
+
+def test_one_photo_is_enough(context: MakeContext) -> None:
+    one = replace(TRAIN, images=TRAIN.images[:1], labels=TRAIN.labels[:1], paths=TRAIN.paths[:1])
+    result = fit(tiny_network(), one, None, config(epochs=1), context())
+    assert np.isfinite(result.curve[0]["loss"])
+
+
+def test_progress_counts_every_step(context: MakeContext) -> None:
+    from .test_killed import Counter
+
+    counter = Counter()
+    fit(tiny_network(), TRAIN, VAL, config(head_epochs=1, epochs=2), context(progress=counter))
+    assert counter.totals == [3, 6]  # 24 photos in batches of 8
+    assert counter.steps == 9
+    assert "validation" in counter.note
