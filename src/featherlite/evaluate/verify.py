@@ -29,9 +29,11 @@ class VerifyConfig(StepConfig):
     """Where the artefacts run, and how far they may differ.
 
     Steps of the output (LSB) are compared among the int8 runtimes, where arithmetic leaves little room: the reference
-    kernels and TensorFlow Lite Micro agree exactly or within 1; XNNPACK, the default, rounds differently in every
-    layer and ends 3 to 5 away in networks of a common depth. Against the float network only answers are compared:
-    quantization moves logits by design, and what matters is whether the species changes.
+    kernels and TensorFlow Lite Micro agree exactly or within 1. XNNPACK, the default, rounds differently in every
+    layer: 4 to 6 steps were measured at the end of a MobileNetV1 and 10 at that of a MobileNetV2, while a kernel that
+    computes something else is off by a large part of the 255. Against the float network only answers are compared:
+    quantization moves logits by design, and what matters is whether the species changes. On photos that lie between
+    two species it may change for nothing, so the bound on agreement is wider than the one on lost top-1.
     """
 
     split: Literal["val", "test"] = "test"
@@ -40,8 +42,10 @@ class VerifyConfig(StepConfig):
     """runtimes to use; all at hand by default"""
     max_lsb: int = Field(1, ge=0, le=255)
     """largest difference between TensorFlow Lite Micro and the reference kernels"""
-    max_lsb_default: int = Field(8, ge=0, le=255)
-    """largest difference of the default kernels; for float artefacts, from the network, in 255ths of its range"""
+    max_lsb_default: int = Field(24, ge=0, le=255)
+    """largest difference between the default and the reference kernels"""
+    max_lsb_float: int = Field(8, ge=0, le=255)
+    """largest difference between a float artefact and the network, in 255ths of the range of its logits"""
     min_agreement: float = Field(0.9, ge=0, le=1)
     """share of photos on which network and artefact must give the same answer (95% interval)"""
     max_loss: float = Field(0.02, ge=0, le=1)
@@ -164,7 +168,7 @@ class _Verification:
             "input": tensor_document(facts.input),
             "output": tensor_document(facts.output),
             "runtimes": rows,
-            "bounds": self.config.model_dump(include={"max_lsb", "max_lsb_default", "min_agreement", "max_loss"}),
+            "bounds": self.config.model_dump(exclude={"split", "runtimes"}),
             "passed": not failures,
             "failures": failures,
         }
@@ -201,9 +205,8 @@ class _Verification:
         from featherlite.evaluate.checks import Bounds
 
         config = self.config
-        # A float artefact is compared with the network itself, to which no kernel is bit-exact.
-        strict = config.max_lsb if int8 else config.max_lsb_default
-        return Bounds(strict, config.max_lsb_default, config.min_agreement, config.max_loss)
+        default = config.max_lsb_default if int8 else config.max_lsb_float
+        return Bounds(config.max_lsb, default, config.min_agreement, config.max_loss)
 
     def _outputs(
         self, name: str, data: bytes, int8: bool, failures: list[str]
@@ -219,16 +222,16 @@ class _Verification:
         outputs: dict[str, NDArray[Any]] = {}
         arena = None
         for which in self.runtimes:
-            if which == "tflm" and not int8:
-                continue  # it computes neither float16 weights nor hybrid operations
             self.ctx.progress.start(f"{name} in {which}", len(self.photos.labels))
             try:
-                runtime = open_runtime(which, data, threads=cores())
-                outputs[which] = artefact_raw(runtime, self.photos, self.ctx.progress)
-                if isinstance(runtime, TFLMRuntime):
-                    arena = runtime.arena_bytes
-                elif which == "litert_reference":
-                    failures += golden_failures(golden.outputs, runtime.run_raw(golden.inputs))
+                if which == "litert_reference":
+                    answered = open_runtime(which, data).run_raw(golden.inputs)
+                    failures += golden_failures(golden.outputs, answered)
+                # The reference kernels, which are slow, stand for a microcontroller, and that takes int8 alone.
+                if int8 or which == "litert":
+                    runtime = open_runtime(which, data, threads=cores())
+                    outputs[which] = artefact_raw(runtime, self.photos, self.ctx.progress)
+                    arena = runtime.arena_bytes if isinstance(runtime, TFLMRuntime) else arena
             except (ExportError, BundleError) as error:
                 failures.append(f"{which}: {error.message}")
             self.ctx.progress.finish()

@@ -71,7 +71,8 @@ def to_contract(model: keras.Model, affine: Affine | None, name: str) -> keras.M
     `MOMENTUM`.
     """
     plan = _Plan(model)
-    network = keras.models.clone_model(model, clone_function=plan.clone, call_function=plan.call)
+    photo = keras.Input(model.input_shape[1:], name="photo")
+    network = keras.models.clone_model(model, input_tensors=photo, clone_function=plan.clone, call_function=plan.call)
     plan.copy_weights()
     if affine is not None:
         _fold(network, affine.of_contract())

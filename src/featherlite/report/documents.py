@@ -86,11 +86,16 @@ class OpCount(_Document):
 
 
 class RuntimeCheck(_Document):
-    """What one runtime made of the test photos, against the network."""
+    """What one runtime made of the photos: its score, its agreement with the network, its largest differences.
+
+    `max_lsb` is the distance of an int8 artefact's outputs from LiteRT's reference kernels, `max_lsb_network` that of
+    its logits from the float network's; both in steps of the output.
+    """
 
     top1: Estimate | None = None
     agreement: float | None = None
     max_lsb: float | None = None
+    max_lsb_network: float | None = None
 
 
 class ExportCheck(_Document):
@@ -98,6 +103,7 @@ class ExportCheck(_Document):
 
     name: str
     bytes: int
+    split: str = "test"
     int8_only: bool | None = None
     not_int8: tuple[Any, ...] = ()
     arena_bytes: int | None = None
@@ -107,6 +113,15 @@ class ExportCheck(_Document):
     bounds: dict[str, Any] = Field(default_factory=dict)
     passed: bool = False
     failures: tuple[str, ...] = ()
+
+    @property
+    def top1(self) -> Estimate | None:
+        """The score that counts as the artefact's own: for int8 the microcontroller's, or that of equal kernels."""
+        order = ("tflm", "litert_reference", "litert")
+        ranked = order if self.name == "int8" else order[::-1]
+        scored = (self.runtimes[name].top1 for name in ranked if name in self.runtimes)
+        found = next((top1 for top1 in scored if top1), None)
+        return found.model_copy(update={"split": found.split or self.split}) if found else None
 
 
 def read_scores(bundle: Bundle, split: str) -> Scores | None:
@@ -133,7 +148,8 @@ def read_checks(verify: Mapping[str, Any] | None) -> tuple[ExportCheck, ...]:
     if not verify:
         return ()
     try:
-        return tuple(ExportCheck.model_validate(entry) for entry in verify.get("exports", ()))
+        split = verify.get("split", "test")
+        return tuple(ExportCheck.model_validate({"split": split} | entry) for entry in verify.get("exports", ()))
     except ValidationError as error:
         raise _damaged("verify.json", error) from None
 

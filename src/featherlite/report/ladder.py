@@ -18,9 +18,6 @@ __all__ = ["Row", "changes", "ladder_rows", "ladder_table"]
 Row = dict[str, Any]
 """One row of the ladder, in JSON's types."""
 
-_DEVICE_RUNTIMES = ("litert", "tflm", "litert_reference")
-"""Whose score speaks for an artefact, in this order."""
-
 
 def ladder_rows(history: Sequence[StepReport], verify: Mapping[str, Any] | None) -> list[Row]:
     """One row a step, in the order of the run; the last is the verified artefact where there is one.
@@ -119,8 +116,6 @@ def _row(report: StepReport, before: Measure | None) -> Row:
 
 def _verified_row(report: StepReport | None, check: ExportCheck, former: Measure | None) -> Row:
     measure = (report.after if report else None) or former
-    scored = [check.runtimes[name] for name in _DEVICE_RUNTIMES if name in check.runtimes]
-    top1 = next((runtime.top1 for runtime in scored if runtime.top1), None)
     row: Row = {
         "step": "verify",
         "id": report.id if report else "verify",
@@ -130,13 +125,13 @@ def _verified_row(report: StepReport | None, check: ExportCheck, former: Measure
         "parameters": measure.parameters if measure else None,
         "macs": measure.macs if measure else None,
         "bytes": check.bytes,
-        "top1": _estimate(top1, "test"),
+        "top1": _estimate(check.top1),
         "top5": _estimate(report.after.top5) if report and report.after else None,
         "changed": False,
         "seconds": round(report.seconds, 3) if report else None,
         "warnings": [str(warning) for warning in report.details.get("warnings", [])] if report else [],
         "runtimes": {
-            name: {"top1": _estimate(found.top1), "agreement": found.agreement, "max_lsb": found.max_lsb}
+            name: found.model_dump(exclude_none=True) | {"top1": _estimate(found.top1)}
             for name, found in check.runtimes.items()
         },
         "int8_only": check.int8_only,
@@ -148,10 +143,8 @@ def _verified_row(report: StepReport | None, check: ExportCheck, former: Measure
     return row
 
 
-def _estimate(estimate: Estimate | None, split: str | None = None) -> dict[str, Any] | None:
-    if estimate is None:
-        return None
-    return estimate.model_dump() | {"split": estimate.split or split}
+def _estimate(estimate: Estimate | None) -> dict[str, Any] | None:
+    return None if estimate is None else estimate.model_dump()
 
 
 def _same(before: Measure | None, after: Measure) -> bool:
@@ -231,7 +224,7 @@ def _verdict(row: Row) -> Text:
         if found["top1"] is None:
             continue
         text.append(f"\n  {RUNTIME_NAMES.get(name, name):26} {percent_text(found['top1']['value'])}", "none")
-        if name != "keras" and found["agreement"] is not None:
+        if name != "keras" and "agreement" in found:
             text.append(f", same answer as the network on {percent_text(found['agreement'], 2)}", "none")
     for failure in row["failures"]:
         text.append(f"\n  - {failure}", "red")

@@ -36,7 +36,7 @@ def ladder_view(rows: Sequence[Row], *roots: Path | None) -> dict[str, Any] | No
     return {
         "rows": entries,
         "wide": ladder_plot(learned) if learned else None,
-        "narrow": ladder_plot(learned, 370, 320) if learned else None,
+        "narrow": ladder_plot(learned, 340, 310) if learned else None,
         "left_out": [point.name for point in points if point not in learned],
         "splits": splits,
         "warnings": [(entry["name"], text) for entry in entries for text in entry["warnings"]],
@@ -70,7 +70,8 @@ def _curves(report: StepReport, roots: Sequence[Path | None]) -> dict[str, Any] 
     if not curve:
         return None
     epochs = [float(entry.get("epoch", index)) for index, entry in enumerate(curve)]
-    best = report.details.get("best_epoch")
+    fitted = report.details.get("fit")
+    best = fitted.get("best_epoch") if isinstance(fitted, Mapping) else None
     if any(later <= earlier for earlier, later in pairwise(epochs)):
         epochs, best = [float(index + 1) for index in range(len(curve))], None
     bands = []
@@ -119,6 +120,8 @@ def checks_view(checks: Sequence[ExportCheck], *roots: Path | None) -> list[dict
             "input": list(check.input.items()),
             "bounds": list(check.bounds.items()),
             "has_tflm": "tflm" in check.runtimes,
+            "from_reference": any(run.max_lsb is not None for run in check.runtimes.values()),
+            "from_network": any(run.max_lsb_network is not None for run in check.runtimes.values()),
         }
         for check in ordered
     ]

@@ -48,11 +48,9 @@ def verdict_view(
 
 
 def _score(check: ExportCheck | None, test: Scores | None, rows: Sequence[Row]) -> tuple[Estimate | None, str | None]:
-    """The score that speaks: the artefact's on test, else what was evaluated, else the last row's."""
-    for name in ("litert", "tflm", "litert_reference"):
-        found = check.runtimes.get(name) if check else None
-        if check and found and found.top1:
-            return found.top1.model_copy(update={"split": found.top1.split or "test"}), check.name
+    """The score that speaks: the artefact's own, else what was evaluated, else the last row's."""
+    if check and check.top1:
+        return check.top1, check.name
     if test and test.top1:
         return test.top1.model_copy(update={"split": "test"}), test.subject
     for row in reversed(rows):
@@ -86,7 +84,7 @@ def _sentences(
         needs = f" and works in {bytes_text(arena)} of memory" if arena is not None else ""
         said.append(f"It takes {bytes_text(size)}{' of flash' if kind == 'int8' else ''}{needs}.")
     network = check.runtimes.get("keras") if check else None
-    if check and network and network.top1 and estimate and estimate.split == "test":
+    if check and network and network.top1 and estimate and estimate.n == network.top1.n:
         loss = (network.top1.value - estimate.value) * 100
         if abs(loss) < 0.05:
             said.append(f"Making it {check.name} cost no accuracy.")

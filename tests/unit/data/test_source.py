@@ -1,3 +1,4 @@
+import hashlib
 import os
 import unicodedata
 from pathlib import Path
@@ -38,7 +39,7 @@ def test_folder_per_class_gives_sorted_photos_with_their_content_hash(two_classe
         "robin/0.png", "robin/1.png", "robin/2.png", "wren/0.png", "wren/1.png", "wren/2.png", "wren/deep/er/x.png",
     ]  # fmt: skip
     file = two_classes / "wren" / "deep" / "er" / "x.png"
-    assert found.photos[-1].sha256 == __import__("hashlib").sha256(file.read_bytes()).hexdigest()
+    assert found.photos[-1].sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
     assert found.photos[-1].bytes == file.stat().st_size
     assert found.faults == ()
 

@@ -63,7 +63,7 @@ def test_float_artefacts_are_held_against_the_network(verified: Bundle) -> None:
         found = entry(verified, name)
         assert found["passed"]
         assert not found["int8_only"]
-        assert "tflm" not in found["runtimes"]
+        assert set(found["runtimes"]) == {"keras", "litert"}
         assert found["arena_bytes"] is None
     assert entry(verified, "float32")["runtimes"]["litert"]["max_lsb"] < 0.01
     assert entry(verified, "float16")["runtimes"]["litert"]["max_lsb"] < 1

@@ -117,9 +117,14 @@ def test_the_card_states_the_parameters_and_macs_of_large_backbones(name: str) -
     test_the_card_states_the_parameters_and_macs_of_what_is_built(name)
 
 
-def test_layer_names_do_not_depend_on_what_was_built_before() -> None:
-    first, second = backbone("MobileNetV3Small"), backbone("MobileNetV3Small")
-    assert [layer.name for layer in first.layers[1:]] == [layer.name for layer in second.layers[1:]]
+def test_what_is_built_does_not_depend_on_what_was_built_before() -> None:
+    from featherlite.models.network import network_bytes
+
+    keras.utils.set_random_seed(4)
+    first = network_bytes(backbone("MobileNetV3Small"))
+    keras.Sequential([keras.layers.ReLU(), keras.layers.Activation("relu")])  # moves Keras's counters of names on
+    keras.utils.set_random_seed(4)
+    assert network_bytes(backbone("MobileNetV3Small")) == first
 
 
 def test_explicit_padding_stays_where_the_same_padding_would_differ() -> None:
@@ -401,7 +406,9 @@ def test_a_failed_download_says_from_where_and_what_to_do(monkeypatch: pytest.Mo
 # ---- feathernet ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("base", "width", "channels"), [(8, 0.25, 8), (32, 0.75, 24), (56, 0.5, 32), (16, 1.25, 24)])
+@pytest.mark.parametrize(
+    ("base", "width", "channels"), [(8, 0.25, 8), (32, 0.75, 24), (56, 0.5, 32), (8, 1.25, 8), (8, 1.5, 16)]
+)
 def test_widths_round_to_multiples_of_eight(base: int, width: float, channels: int) -> None:
     assert channels_of(base, width) == channels
 
@@ -416,10 +423,10 @@ def test_feathernet_has_only_what_microcontrollers_run_well() -> None:
 def test_feathernet_grows_with_width_and_depth_within_its_family() -> None:
     sizes = {
         options: backbone("feathernet", 96, width=options[0], depth=options[1]).count_params()
-        for options in ((0.5, 0.5), (1.0, 1.0), (1.0, 2.0), (1.75, 1.0))
+        for options in ((0.5, 1.0), (1.0, 1.0), (1.0, 2.0), (1.75, 1.0))
     }
-    assert 30_000 <= sizes[0.5, 0.5] < sizes[1.0, 1.0] < min(sizes[1.0, 2.0], sizes[1.75, 1.0])
-    assert max(sizes.values()) <= 420_000
+    assert 30_000 <= sizes[0.5, 1.0] < sizes[1.0, 1.0] < min(sizes[1.0, 2.0], sizes[1.75, 1.0])
+    assert max(sizes.values()) <= 400_000
 
 
 def test_the_stem_stride_sets_the_first_map() -> None:

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from featherlite.errors import ExportError, MissingExtraError, RequestError
 from featherlite.models import convert as module
 from featherlite.models.convert import convert
-from featherlite.preprocess import network_input
+from featherlite.models.slim import slim
+from featherlite.preprocess import Preprocess, network_input
 from featherlite.runtime.flatbuffer import inspect
-from featherlite.runtime.interpreter import open_runtime
+from featherlite.runtime.interpreter import TFLMRuntime, open_runtime
 
 ARTEFACTS = Path(__file__).parents[1] / "runtime" / "artefacts"
 
@@ -88,6 +89,7 @@ def test_int8_agrees_with_keras(int8: bytes, keras_net: tuple[Path, Any], photos
     assert np.abs(runtime.run(photos) - expected).max() < 6 * runtime.facts.output.scale
 
 
+@pytest.mark.slow
 def test_network_of_mixed_precision_becomes_float32(tmp_path: Path, photos: NDArray[np.uint8]) -> None:
     pytest.importorskip("tensorflow")
     keras = pytest.importorskip("keras")
@@ -150,3 +152,32 @@ def test_file_that_is_no_network_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "m.keras").write_bytes(b"not a zip")
     with pytest.raises(ExportError, match="conversion to float32 failed"):
         convert(tmp_path / "m.keras", tmp_path / "m.tflite", "float32")
+
+
+@pytest.mark.slow
+def test_mobilenet_of_imagenet_weights(real_data: Path, tmp_path: Path) -> None:
+    """MobileNetV1 0.25 at 128 px with five classes: 310 KB as converted; slimmed to what its weights need."""
+    pytest.importorskip("tensorflow")
+    pytest.importorskip("tflite_micro")
+    keras = pytest.importorskip("keras")
+    whole = keras.applications.MobileNet(alpha=0.25, input_shape=(128, 128, 3), weights=None, classes=1000)
+    whole.load_weights(real_data / "weights" / "mobilenet_v1_0.25_128_imagenet.weights.h5")
+    keras.utils.set_random_seed(0)
+    features = keras.layers.GlobalAveragePooling2D()(whole.get_layer("conv_pw_13_relu").output)
+    keras.Model(whole.input, keras.layers.Dense(5)(features)).save(tmp_path / "m.keras")
+    files = sorted((real_data / "flowers").glob("*/*.jpg"))[::70]
+    photos = np.stack([Preprocess(width=128, height=128)(path) for path in files])
+    convert(tmp_path / "m.keras", tmp_path / "m.tflite", "int8", photos)
+    before = (tmp_path / "m.tflite").read_bytes()
+    after = slim(before, {})
+    assert len(before) > 305_000
+    assert len(after) < 253_000
+    assert len(slim(before, {}, keep_bias_scales=False)) < 242_000
+    device = TFLMRuntime(after)
+    answers = device.run_raw(photos)
+    assert device.arena_bytes < 161_000
+    assert device.arena_activation_bytes == 131_072
+    assert np.array_equal(answers, open_runtime("litert_reference", before).run_raw(photos))
+    by_default = [open_runtime("litert", data).run_raw(photos) for data in (before, after)]
+    assert np.array_equal(*by_default)
+    assert np.abs(by_default[0].astype(int) - answers).max() <= 6

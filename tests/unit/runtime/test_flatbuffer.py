@@ -31,9 +31,8 @@ def test_facts_of_int8_network() -> None:
     assert (facts.input.scale, facts.input.zero_point) == (1 / 128, 0)
     assert (facts.output.dtype, facts.output.shape) == ("int8", (1, 3))
     assert facts.flash_bytes == len(INT8)
-    # kernels 3*3*3*8 + 3*3*8 + 8*8 + 8*3; biases 8 + 8 + 8 of four bytes (the dense one is zero and left out);
-    # the mean's two axes of four bytes
-    assert facts.weights_bytes == (216 + 72 + 64 + 24) + 4 * 24 + 8
+    # kernels 3*3*3*8 + 3*3*8 + 8*8 + 8*3; biases 8 + 8 + 8 + 3 and the mean's two axes, of four bytes each
+    assert facts.weights_bytes == (216 + 72 + 64 + 24) + 4 * 27 + 4 * 2
     assert contract_fault(facts) is None
 
 

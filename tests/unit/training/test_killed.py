@@ -60,8 +60,8 @@ def without_seconds(curve: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def killed(root: Path, at: int) -> None:
     code = (
-        "import sys; from pathlib import Path; import importlib.util as u;"
-        "sys.path.insert(0, sys.argv[1]); from training.test_killed import train; train(Path(sys.argv[2]), int(sys.argv[3]))"
+        "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[1])\n"
+        "from training.test_killed import train; train(Path(sys.argv[2]), int(sys.argv[3]))"
     )
     folder = str(Path(__file__).parent.parent)
     done = subprocess.run([sys.executable, "-c", code, folder, str(root), str(at)], capture_output=True, text=True)

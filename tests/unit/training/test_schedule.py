@@ -13,7 +13,7 @@ def test_one_cycle_rises_from_a_25th_to_the_peak_and_falls_to_nothing() -> None:
     assert course[5] == pytest.approx(0.5)
     assert course.argmax() == 5
     assert course[10] == pytest.approx(2e-6)  # 0.5 / 25 / 10000
-    # Halfway down a cosine lies the mean of both ends; a share of 0.7 is 2/5 of the way: (1 + cos 72 deg) / 2 = 0.654508
+    # A share of 0.7 is 2/5 of the way down: (1 + cos 72 deg) / 2 = 0.654508
     assert course[7] == pytest.approx(2e-6 + (0.5 - 2e-6) * 0.6545085)
 
 

@@ -88,10 +88,8 @@ def build(order: Order) -> Any:
 
 
 def channels_of(base: int, width: float) -> int:
-    """Channels after the width multiplier: the nearest multiple of 8 that is at least 90% of what was asked."""
-    wanted = base * width
-    rounded = max(8, int(wanted + 4) // 8 * 8)
-    return rounded if rounded >= 0.9 * wanted else rounded + 8
+    """Channels after the width multiplier: the nearest multiple of 8, at least 8; kernels of devices work in eights."""
+    return max(8, int(base * width + 4) // 8 * 8)
 
 
 def _convolution(x: Any, name: str, channels: int, kernel: int, stride: int) -> Any:
