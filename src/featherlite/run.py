@@ -220,6 +220,10 @@ def _execute(plan: PlannedStep, parent: Bundle, key: str, around: Surroundings, 
         folder.mkdir(parents=True, exist_ok=True)
     context = Context(around.seed, scratch, resume, around.cache, around.data, around.progress)
     started, clock = datetime.now(UTC), time.monotonic()
+    if "network" in plan.step.needs | plan.step.provides:
+        from featherlite.models.framework import start_keras
+
+        start_keras(f"Step '{plan.step.name}'")
     try:
         result = plan.step.function(parent, plan.config, context)
         before = parent.history[-1].after if parent.history else None

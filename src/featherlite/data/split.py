@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
+from pathlib import PurePosixPath
 from typing import Any, Self
 
 from pydantic import Field, model_validator
 
 from featherlite.bundle import Bundle, Label
 from featherlite.data.assign import Unit, cut, keep_at_most, settle, units_of
+from featherlite.data.sample import is_drawn
 from featherlite.data.source import Photo, Scan, scan
 from featherlite.data.splits import SPLITS, Splits, write_splits
 from featherlite.errors import DataError, did_you_mean
@@ -183,6 +185,8 @@ def _tell_duplicates(units: Sequence[Unit], ctx: Context) -> None:
 def _record(found: Scan, splits: Splits, classes: Sequence[str], ctx: Context) -> None:
     pairs = Counter(zip(splits.label, splits.split, strict=True))
     ctx.record("layout", found.layout)
+    if is_drawn(found.root):
+        ctx.record("synthetic", True)
     ctx.record("photos", splits.counts())
     ctx.record("classes", {name: {part: pairs[name, part] for part in SPLITS if pairs[name, part]} for name in classes})
     ctx.record("splits_hash", splits.hash)
@@ -192,8 +196,15 @@ def _record(found: Scan, splits: Splits, classes: Sequence[str], ctx: Context) -
         ]
         reasons = found.faults_by_reason()
         ctx.record("faults", {"total": len(found.faults), "by_reason": reasons, "examples": examples})
-        told = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
-        ctx.warn(f"{len(found.faults)} files or folders are not used: {told}. faults.json in the bundle lists them.")
+        told = Counter(fault.reason for fault in found.faults if not _is_document(fault.path))
+        if told:
+            counts = ", ".join(f"{count} {reason}" for reason, count in told.most_common())
+            ctx.warn(f"{told.total()} files or folders are not used: {counts}. faults.json in the bundle lists them.")
+
+
+def _is_document(path: str) -> bool:
+    """Whether the path is that of a text or table: listed where it is not used, but no cause for alarm."""
+    return PurePosixPath(path).suffix.casefold() in (".csv", ".html", ".json", ".md", ".pdf", ".txt", ".tsv", ".xml")
 
 
 def _examples(units: Sequence[Unit]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import math
 from typing import Any
 
 import keras
@@ -37,13 +37,16 @@ class SplitNetwork:
             if layer.weights:
                 self.network.get_layer(layer.name).set_weights(layer.get_weights())
 
-    def features(self, images: Any, path: Path) -> NDArray[np.float32]:
-        """The backbone's answer to every photo: float32 [n, ...], memory-mapped from `path`."""
-        shape = (len(images), *self.backbone.output_shape[1:])
-        stored = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+    def features(self, images: Any) -> NDArray[np.float32]:
+        """The backbone's answer to every photo: float32 [n, ...]."""
+        answers = np.empty((len(images), *self.backbone.output_shape[1:]), dtype=np.float32)
         for start, count, photos in padded_batches(images, BATCH):
-            stored[start : start + count] = np.asarray(self.backbone.predict_on_batch(photos))[:count]
-        return stored
+            answers[start : start + count] = np.asarray(self.backbone.predict_on_batch(photos))[:count]
+        return answers
+
+    def feature_bytes(self, count: int) -> int:
+        """What the features of `count` photos take in memory."""
+        return 4 * count * int(math.prod(self.backbone.output_shape[1:]))
 
 
 def split_network(network: keras.Model) -> SplitNetwork | None:

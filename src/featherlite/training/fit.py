@@ -112,7 +112,7 @@ class _Fitting:
                 if self.state.epoch >= phase.last or self.state.stopped_early:
                     continue
                 choose_layers(network, phase, config, len(self.train.labels), flags)
-                run = start_phase(phase, network, self.train, self.val, config, ctx.seed, ctx.scratch)
+                run = start_phase(phase, network, self.train, self.val, config, ctx.seed)
                 self._run_phase(phase, run)
             self._assign(self.state.kept)
         finally:

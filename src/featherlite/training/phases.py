@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import keras
@@ -26,6 +25,8 @@ __all__ = ["FeatureRun", "NotFiniteError", "Phase", "PhaseRun", "choose_layers",
 SEEDS = 3
 FEW_PHOTOS = 8
 """Below this many photos a step, batch statistics are too noisy for BatchNorm to learn from."""
+FEATURE_BYTES = 2**31
+"""Features that would take more memory than this are not stored: the head then sees augmented photos."""
 
 
 @dataclass(frozen=True)
@@ -87,15 +88,24 @@ class Watch(keras.callbacks.Callback):  # type: ignore[misc]
         self.tell = tell
         # Reading a number waits for the device: seldom on an accelerator, which would stand idle meanwhile.
         self.every = 16 if on_accelerator() else 1
+        self.told = 0
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Called by Keras after each step."""
-        if (batch + 1) % self.every == 0 and logs:
-            loss = float(logs["loss"])
-            if not math.isfinite(loss):
-                raise NotFiniteError(batch + 1)
-            for _ in range(self.every):
-                self.tell(loss, float(logs["top1"]))
+        if (batch + 1) % self.every == 0:
+            self._tell(batch + 1, logs or {})
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Called by Keras after the last step, with the epoch's means."""
+        self._tell(self.params["steps"], logs or {})
+
+    def _tell(self, done: int, logs: dict[str, Any]) -> None:
+        loss = float(logs["loss"])
+        if not math.isfinite(loss):
+            raise NotFiniteError(done)
+        for _ in range(done - self.told):
+            self.tell(loss, float(logs["top1"]))
+        self.told = done
 
 
 class PhaseRun:
@@ -128,10 +138,7 @@ class PhaseRun:
             self.images, self.labels, classes, self.config, seed=self.seed, epoch=number, augmented=self.augmented
         )
         history = self.model.fit(batches, epochs=1, shuffle=False, verbose=0, callbacks=[Watch(tell)]).history
-        loss, top1 = float(history["loss"][0]), float(history["top1"][0])
-        if not math.isfinite(loss):
-            raise NotFiniteError(self.steps)
-        return loss, top1
+        return float(history["loss"][0]), float(history["top1"][0])
 
     def logits(self) -> NDArray[np.float32]:
         """Logits for the validation photos, float32 [n, classes]."""
@@ -155,12 +162,11 @@ class FeatureRun(PhaseRun):
         val: PhotoSet | None,
         config: FitConfig,
         seed: int,
-        scratch: Path,
     ) -> None:
         self.network, self.config, self.seed, self.split = network, config, seed, split
-        self.images = split.features(train.images, scratch / "train-features.npy")
+        self.images = split.features(train.images)
         self.labels, self.augmented = train.labels, False
-        self.judged = None if val is None else split.features(val.images, scratch / "val-features.npy")
+        self.judged = None if val is None else split.features(val.images)
         self.model = split.head
         self.steps = steps_per_epoch(len(train.labels), config.batch)
 
@@ -184,11 +190,11 @@ def start_phase(
     val: PhotoSet | None,
     config: FitConfig,
     seed: int,
-    scratch: Path,
 ) -> PhaseRun:
     """The phase ready to be compiled: on features where nothing before the head changes, else on photos."""
     if phase.name == "head" and not config.head_augment:
         split = split_network(network)
-        if split is not None:
-            return FeatureRun(network, split, train, val, config, seed, scratch)
+        count = len(train.labels) + (0 if val is None else len(val.labels))
+        if split is not None and split.feature_bytes(count) <= FEATURE_BYTES:
+            return FeatureRun(network, split, train, val, config, seed)
     return PhaseRun(network, train, val, config, seed)

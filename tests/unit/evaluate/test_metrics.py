@@ -53,13 +53,15 @@ def test_no_more_mistakes_are_kept_than_a_page_shows() -> None:
 def test_ties_go_to_the_lowest_index() -> None:
     logits = np.array([[1, 1, 1, 1], [0, 2, 2, 0]], dtype=np.float32)
     assert ranking(logits, 3).tolist() == [[0, 1, 2], [1, 2, 0]]
+    many = np.tile(np.array([0, 1], dtype=np.float32), (1, 200))
+    assert ranking(many, 400)[0].tolist() == [*range(1, 400, 2), *range(0, 400, 2)]
     assert top_k_hits(logits, np.array([0, 2]), 1) == 1
     assert top_k_hits(logits, np.array([3, 2]), 2) == 1
 
 
 def test_the_least_int8_logit_is_the_last_choice() -> None:
     """Negating int8 -128 would wrap around and make it the first."""
-    assert ranking(np.array([[-128, 5, 127]], dtype=np.int8).astype(np.float32), 3).tolist() == [[2, 1, 0]]
+    assert ranking(np.array([[-128, 5, 127]], dtype=np.int8), 3).tolist() == [[2, 1, 0]]
 
 
 def test_an_interval_is_the_same_each_time() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 from featherlite.cli.arguments import add_fields, parse, parser
@@ -28,11 +27,11 @@ def main(argv: list[str], terminal: Terminal) -> int:
         bars.advance(done - drawn)
         drawn = done
 
-    report = draw_samples(Path(values["out"]), config, show)
+    report = draw_samples(Path(values["out"]), config, show, processes=2)
     bars.finish()
     terminal.show(
-        f"{drawn} drawings of {config.species} invented species in {values['out']}.",
+        f"{report.files} drawings of {len(report.species)} invented species in {report.out}.",
         "They are drawings: what a network scores on them says nothing about real birds.",
     )
-    terminal.finish({"out": values["out"], **dataclasses.asdict(report)})
+    terminal.finish({"out": values["out"], **report.to_json()})
     return 0

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["PlantedFault", "SampleConfig", "SampleReport", "draw_samples"]
+__all__ = ["PlantedFault", "SampleConfig", "SampleReport", "draw_samples", "is_drawn"]
 
 Progress = Callable[[int, int], None]
 
@@ -98,6 +98,17 @@ def draw_samples(
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return report
+
+
+def is_drawn(folder: Path) -> bool:
+    """Whether the folder holds sample photos drawn by featherlite, by the README.txt beside them."""
+    from .readme import TITLE
+
+    try:
+        with (folder / "README.txt").open(encoding="utf-8") as readme:
+            return readme.readline(len(TITLE) + 1).strip() == TITLE
+    except (OSError, UnicodeDecodeError):
+        return False
 
 
 def _refuse_occupied(out: Path) -> None:

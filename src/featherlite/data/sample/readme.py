@@ -10,10 +10,14 @@ if TYPE_CHECKING:
     from . import SampleConfig
 
 
+TITLE = "Sample photos drawn by featherlite"
+"""The first line, by which a folder of drawings is known again."""
+
+
 def readme_text(config: SampleConfig, names: tuple[str, ...], alike: tuple[tuple[str, str], ...]) -> str:
     """The README.txt of a folder of drawings."""
     lines = [
-        "Sample photos drawn by featherlite",
+        TITLE,
         "==================================",
         "",
         "These are DRAWINGS made by a program, not photographs, and the species are invented.",

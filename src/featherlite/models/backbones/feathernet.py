@@ -10,13 +10,15 @@ weights (the flash), hardly its multiply-accumulates. So:
   at the larger size, and one wide tensor is alive where an inverted residual has two. Source: Gupta and Tan,
   "EfficientNet-EdgeTPU", 2019; Tan and Le, "EfficientNetV2", 2021 (arXiv:2104.00298, section 3.2).
 - Where maps are small, inverted residuals with linear bottlenecks spend the weights best. Source: Sandler et al.,
-  "MobileNetV2", 2018 (arXiv:1801.04381); larger depthwise kernels are nearly free in flash: Cai et al.,
-  "ProxylessNAS", 2019 (arXiv:1812.00332).
+  "MobileNetV2", 2018 (arXiv:1801.04381, section 3).
 - Few wide channels rather than many thin layers: an int8 artefact stores scale, zero point and bias for every output
   channel, and TensorFlow Lite Micro keeps multiplier and shift for each in the arena.
 - ReLU6 alone, no squeeze-and-excite, no swish, no explicit padding, no concatenation: every operation is one of
   CONV_2D, DEPTHWISE_CONV_2D, ADD, MEAN and FULLY_CONNECTED, which CMSIS-NN and Ethos-U run whole. Source: Banbury et
   al., "MicroNets", 2021 (arXiv:2010.11267).
+
+Measured (int8, slimmed, five classes; flash bytes, TensorFlow Lite Micro arena bytes on the host): 96 px width 1.0
+137,136 and 70,464; width 1.1 159,072 and 71,808; 128 px width 1.4 261,376 and 155,072.
 """
 
 from __future__ import annotations
