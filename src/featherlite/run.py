@@ -25,7 +25,7 @@ from uuid import uuid4
 
 from pydantic import ValidationError
 
-from featherlite.bundle import Bundle, storage_guard, write_atomically
+from featherlite.bundle import Bundle, sha256_of, storage_guard, write_atomically
 from featherlite.errors import BundleError, FeatherliteError, RecipeError, RequestError
 from featherlite.history import Measure, StepReport
 from featherlite.recipe import PlannedStep, Recipe, config_faults
@@ -192,7 +192,8 @@ def _data_key(around: Surroundings) -> str:
 
 
 def _step_key(parent: str, plan: PlannedStep, seed: int) -> str:
-    parts = [parent, plan.step.name, plan.config.model_dump(mode="json"), seed, code_version()]
+    read = [sha256_of(path) if path.is_file() else "" for path in plan.config.files()]
+    parts = [parent, plan.step.name, plan.config.model_dump(mode="json"), read, seed, code_version()]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
 
 

@@ -34,6 +34,10 @@ class StepConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, use_attribute_docstrings=True)
 
+    def files(self) -> tuple[Path, ...]:
+        """Files outside bundle and photos that the step reads; their content counts in the key of its result."""
+        return ()
+
 
 class Progress(Protocol):
     """Where a step tells how far it is. Shown as bars on a terminal, and nowhere else."""

@@ -25,8 +25,6 @@ def walk(recipe: Recipe, data: Path, out: Path, terminal: Terminal) -> dict[str,
         if report is None:
             terminal.show(label)
             return
-        for warning in report.details.get("warnings", []):
-            terminal.show(f"  note: {warning}")
         terminal.show("  done before, reused" if cached else f"  {_outcome(report)}")
 
     run = run_recipe(recipe, data, out, progress=terminal.progress(), listener=tell)

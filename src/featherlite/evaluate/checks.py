@@ -49,6 +49,7 @@ def compare(
     lsb: NDArray[np.float64] | None,
     step: float,
     bounds: Bounds,
+    split: str | None = None,
 ) -> Comparison:
     """One runtime's logits float32 [n, classes] against the network's on the same photos.
 
@@ -64,7 +65,7 @@ def compare(
     agreement = wilson(int((best == expected).sum()), n)
     loss, beyond_chance = paired_loss(expected == labels, best == labels)
     row: dict[str, Any] = {
-        "top1": wilson(int((best == labels).sum()), n).model_dump(),
+        "top1": wilson(int((best == labels).sum()), n, split).model_dump(),
         "agreement": agreement.value,
         "max_lsb": None if lsb is None else _rounded(np.abs(lsb).max(initial=0.0)),
         "max_lsb_network": _rounded(np.abs(logits.astype(np.float64) - network).max(initial=0.0) / step),

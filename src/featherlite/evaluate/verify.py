@@ -183,9 +183,9 @@ class _Verification:
         from featherlite.history import wilson
 
         raw, arena = self._outputs(name, data, int8, failures)
-        labels, n = self.photos.labels, len(self.photos.labels)
+        labels, n, split = self.photos.labels, len(self.photos.labels), self.photos.split
         hits = int((self.network.argmax(axis=1) == labels).sum())
-        rows: dict[str, Any] = {"keras": {"top1": wilson(hits, n).model_dump(), "agreement": 1.0, "max_lsb": 0}}
+        rows: dict[str, Any] = {"keras": {"top1": wilson(hits, n, split).model_dump(), "agreement": 1.0, "max_lsb": 0}}
         size = facts.output.scale if int8 and facts.output.scale else max(float(np.ptp(self.network)), 1e-6) / 255
         reference = raw.get("litert_reference")
         all_logits = {runtime: dequantized(outputs, facts.output) for runtime, outputs in raw.items()}
@@ -195,7 +195,7 @@ class _Verification:
                 lsb = (logits.astype(np.float64) - self.network) / size
             elif reference is not None:
                 lsb = raw[runtime].astype(np.float64) - reference
-            found = compare(runtime, logits, self.network, labels, lsb, size, self._bounds(int8))
+            found = compare(runtime, logits, self.network, labels, lsb, size, self._bounds(int8), split)
             rows[runtime] = found.row
             failures += found.failures
         order = DEVICE_ORDER if int8 else tuple(reversed(DEVICE_ORDER))

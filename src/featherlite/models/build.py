@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, model_validator
 
@@ -14,6 +14,9 @@ from featherlite.models.backbones import Order, card_of, check_order
 from featherlite.models.heads import head_of
 from featherlite.preprocess import Preprocess
 from featherlite.step import Context, StepConfig, step
+
+if TYPE_CHECKING:
+    import keras
 
 __all__ = ["BuildConfig", "build"]
 
@@ -32,6 +35,8 @@ class BuildConfig(StepConfig):
     """How a photo becomes square: the center cut out, the whole stretched, or the whole on a gray ground."""
     weights: str = "none"
     """'none' (from scratch), 'imagenet' (downloaded), or the path of a .weights.h5, .h5 or .keras file."""
+    offline: Literal["fail", "scratch"] = "fail"
+    """Where the ImageNet weights cannot be downloaded: fail, or go on from scratch with a warning."""
     width: float = Field(1.0, gt=0, le=4)
     """Multiplies the channels of every layer; pretrained weights fit the width that they were trained at."""
     depth: float = Field(1.0, gt=0, le=4)
@@ -54,6 +59,10 @@ class BuildConfig(StepConfig):
             raise ValueError(str(error)) from None
         return self
 
+    def files(self) -> tuple[Path, ...]:
+        """The weights' file, where one is named."""
+        return () if self.weights in NAMED_WEIGHTS else (Path(self.weights),)
+
     def order(self) -> Order:
         """What the backbone's family is asked for."""
         px, imagenet = self.input_px, self.weights == "imagenet"
@@ -69,10 +78,9 @@ def build(bundle: Bundle, config: BuildConfig, ctx: Context) -> Bundle:
     except ImportError:
         raise MissingExtraError("train", "Building a network") from None
     from featherlite.models.network import count_macs, count_parameters, network_bytes
-    from featherlite.models.weights import build_backbone
 
     keras.utils.set_random_seed(ctx.seed)
-    backbone = build_backbone(config.order(), weights=config.weights, after=config.cut)
+    backbone = _backbone(config, ctx)
     logits = head_of(config.head)(backbone.output, len(bundle.labels), config.dropout)
     network = keras.Model(backbone.inputs, logits, name=backbone.name)
     ctx.record("backbone", asdict(card_of(config.backbone)))
@@ -82,6 +90,23 @@ def build(bundle: Bundle, config: BuildConfig, ctx: Context) -> Bundle:
         ctx.record("weights_sha256", digest)
     preprocess = Preprocess(width=config.input_px, height=config.input_px, fit=config.fit)
     return bundle.with_network(network_bytes(network)).with_json("preprocess.json", preprocess.model_dump())
+
+
+def _backbone(config: BuildConfig, ctx: Context) -> keras.Model:
+    """The backbone with its weights; from scratch where the download fails and the config allows that."""
+    from featherlite.models.weights import build_backbone
+
+    try:
+        return build_backbone(config.order(), weights=config.weights, after=config.cut)
+    except RequestError as error:
+        if config.weights != "imagenet" or config.offline == "fail":
+            raise
+        ctx.warn(
+            f"{error.message} This network starts from scratch instead and will be far less accurate on few photos."
+            " Give a file with weights=PATH, or run again online with a new --out."
+        )
+        order = replace(config.order(), imagenet=False)
+        return build_backbone(order, weights="none", after=config.cut)
 
 
 def _check_weights_file(weights: str) -> None:

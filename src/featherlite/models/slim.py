@@ -15,7 +15,8 @@ from typing import Any, Final
 import numpy as np
 
 from featherlite.errors import ExportError
-from featherlite.runtime.flatbuffer import DEFLATED, inspect
+from featherlite.models.memory_plan import plan_bytes
+from featherlite.runtime.flatbuffer import DEFLATED, MEMORY_PLAN, inspect
 from featherlite.runtime.flattable import FlatTable, damaged, root_table
 
 __all__ = ["slim"]
@@ -202,12 +203,16 @@ def _graph(writer: _Writer, graph: FlatTable, buffers: list[int], data: bytes, k
     )
 
 
-def slim(data: bytes, metadata: Mapping[str, bytes], *, keep_bias_scales: bool = True) -> bytes:
+def slim(
+    data: bytes, metadata: Mapping[str, bytes], *, keep_bias_scales: bool = True, plan_memory: bool = True
+) -> bytes:
     """The .tflite `data` in fewer bytes, with the entries of `metadata` inside and none of its own metadata.
 
     Computation, quantization and the order of tensors stay; the input is named `x`, the output `y`, the
     others have no name. An entry is stored deflated where that is smaller, under its name with `.zlib`
-    appended; `runtime.flatbuffer.read_metadata` undoes it. Constants stay aligned to 16 bytes.
+    appended; `runtime.flatbuffer.read_metadata` undoes it. Constants stay aligned to 16 bytes. Where TFLM's own
+    planner wastes memory, a better plan goes in with them (`models.memory_plan`), which only TFLM reads. A file that
+    is to be compiled by Vela needs `plan_memory=False`: Vela would hand the plan on, where it fits no longer.
 
     `keep_bias_scales=False` also drops the scales of biases, which are input scale times kernel scale and
     which neither TFLM, Vela nor LiteRT's own kernels read: a further 4 to 5% for a file that only ever goes
@@ -231,6 +236,11 @@ def slim(data: bytes, metadata: Mapping[str, bytes], *, keep_bias_scales: bool =
         buffers.number(bytes(table.blob(0)), CONSTANT_ALIGNMENT) if index in constants else 0
         for index, table in enumerate(model.tables(4))
     ]
+    places = plan_bytes(data) if plan_memory else None
+    if places is not None:
+        # TFLM reads the numbers where they lie, and some cores fault on a word that is not aligned.
+        buffers.number(places, CONSTANT_ALIGNMENT)
+        entries.append((MEMORY_PLAN, places))
     described = [
         writer.table((0, "offset", writer.text(name), 0), (1, "I", buffers.number(content, 1), 0))
         for name, content in entries

@@ -19,6 +19,8 @@ from featherlite.runtime.flattable import FlatTable, damaged, root_table
 
 __all__ = [
     "DEFLATED",
+    "ITEM_BYTES",
+    "MEMORY_PLAN",
     "ArtefactFacts",
     "OpFacts",
     "TensorFacts",
@@ -30,13 +32,16 @@ __all__ = [
 DEFLATED: Final = ".zlib"
 """Ends the name of a metadata entry whose bytes are a zlib stream (RFC 1950)."""
 
+MEMORY_PLAN: Final = "OfflineMemoryAllocation"
+"""Names the metadata entry from which TFLM takes the places of tensors; no entry of a user, and never deflated."""
+
 MAX_METADATA: Final = 16 << 20
 MAX_RANK: Final = 8
 MAX_TENSOR_ELEMENTS: Final = 1 << 28
 SCALES: Final = (1e-20, 1e6)
 """Scales of trained networks lie far inside of these."""
 
-_ITEM_BYTES: Final = {
+ITEM_BYTES: Final = {
     "float32": 4, "float16": 2, "int32": 4, "uint8": 1, "int64": 8, "bool": 1, "int16": 2, "int8": 1,
     "float64": 8, "uint64": 8, "uint32": 4, "uint16": 2,
 }  # fmt: skip
@@ -44,9 +49,7 @@ _ITEM_BYTES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class TensorFacts:
-    """One tensor. `constant_bytes` is 0 for what is computed; `scale` and `zero_point` only where there is
-    one.
-    """
+    """One tensor. `constant_bytes` is 0 for what is computed; `scale` and `zero_point` only where there is one."""
 
     index: int
     name: str
@@ -72,7 +75,7 @@ class OpFacts:
 @dataclass(frozen=True, slots=True)
 class ArtefactFacts:
     """What a .tflite consists of. `not_int8` names every tensor and operation that keeps it from being pure
-    int8.
+    int8. `memory_plan` is where TFLM is to put each tensor, -1 for its own choice; empty where it chooses all.
     """
 
     flash_bytes: int
@@ -84,12 +87,11 @@ class ArtefactFacts:
     op_counts: dict[str, int]
     not_int8: tuple[str, ...]
     metadata: tuple[str, ...]
+    memory_plan: tuple[int, ...] = ()
 
     @property
     def int8_only(self) -> bool:
-        """Whether every operation computes in int8 (int32 constants, such as biases and shapes, are
-        allowed).
-        """
+        """Whether every operation computes in int8 (int32 constants, such as biases and shapes, are allowed)."""
         return not self.not_int8
 
     @property
@@ -139,7 +141,7 @@ def _tensor(index: int, table: FlatTable, sizes: list[int]) -> TensorFacts:
     if buffer >= len(sizes):
         raise damaged(f"tensor {index} uses buffer {buffer} of {len(sizes)}")
     constant = sizes[buffer]
-    if constant and dtype in _ITEM_BYTES and constant != math.prod(shape) * _ITEM_BYTES[dtype]:
+    if constant and dtype in ITEM_BYTES and constant != math.prod(shape) * ITEM_BYTES[dtype]:
         raise damaged(f"tensor {index} of {dtype} {list(shape)} has {constant} bytes")
     scales, zero_points = _quantization(index, table.table(4), dtype, shape)
     return TensorFacts(
@@ -189,6 +191,17 @@ def _not_int8(tensors: tuple[TensorFacts, ...], ops: tuple[OpFacts, ...]) -> tup
     return (*faults, *(f"operation {op.index} ({op.name})" for op in ops if op.name.startswith(unknown)))
 
 
+def _memory_plan(model: FlatTable, tensors: int) -> tuple[int, ...]:
+    """TFLM's plan, checked: it takes the numbers as they are, and would write outside of its arena."""
+    content = _content(model, MEMORY_PLAN)
+    if content is None:
+        return ()
+    numbers = np.frombuffer(content[: len(content) // 4 * 4], "<i4").tolist()
+    if len(content) != 4 * (3 + tensors) or numbers[2] != tensors or min(numbers[3:], default=0) < -1:
+        raise damaged(f"its memory plan of {len(content)} bytes does not fit {tensors} tensors, or has a negative place")
+    return tuple(numbers[3:])
+
+
 def inspect(data: bytes) -> ArtefactFacts:
     """The facts of a .tflite, read from its bytes alone.
 
@@ -210,6 +223,7 @@ def inspect(data: bytes) -> ArtefactFacts:
     ends = (graph.indices(1), graph.indices(2))
     if any(not 0 <= index < len(tensors) for end in ends for index in end) or not all(ends):
         raise damaged(f"its inputs are {list(ends[0])[:9]} and its outputs {list(ends[1])[:9]}")
+    names = [entry.text(0) for entry in model.tables(6)]
     counts: dict[str, int] = {}
     for op in ops:
         counts[op.name] = counts.get(op.name, 0) + 1
@@ -222,7 +236,8 @@ def inspect(data: bytes) -> ArtefactFacts:
         ops=ops,
         op_counts=counts,
         not_int8=_not_int8(tensors, ops),
-        metadata=tuple(entry.text(0).removesuffix(DEFLATED) for entry in model.tables(6)),
+        metadata=tuple(name.removesuffix(DEFLATED) for name in names if name != MEMORY_PLAN),
+        memory_plan=_memory_plan(model, len(tensors)),
     )
 
 
@@ -251,22 +266,27 @@ def contract_fault(facts: ArtefactFacts) -> str | None:
 
 
 def read_metadata(data: bytes, name: str) -> bytes | None:
-    """The metadata entry `name` of a .tflite, inflated where it was stored deflated; None where there is
-    none.
+    """The metadata entry `name` of a .tflite, inflated where it was stored deflated; None where there is none.
 
     Raises:
         BundleError: the file is damaged, or the entry inflates to more than 16 MiB.
     """
     model = root_table(data)
+    plain = _content(model, name)
+    if plain is not None:
+        return plain
+    deflated = _content(model, name + DEFLATED)
+    return None if deflated is None else _inflate(deflated, name)
+
+
+def _content(model: FlatTable, name: str) -> bytes | None:
+    """The bytes of the metadata entry that is stored as `name`."""
     for entry in model.tables(6):
-        stored_as = entry.text(0)
-        if stored_as not in (name, name + DEFLATED):
-            continue
-        buffers, index = model.tables(4), entry.whole(1, "I")
-        if index >= len(buffers):
-            raise damaged(f"the metadata {name!r} is in buffer {index} of {len(buffers)}")
-        content = bytes(buffers[index].blob(0))
-        return content if stored_as == name else _inflate(content, name)
+        if entry.text(0) == name:
+            buffers, index = model.tables(4), entry.whole(1, "I")
+            if index >= len(buffers):
+                raise damaged(f"the metadata {name!r} is in buffer {index} of {len(buffers)}")
+            return bytes(buffers[index].blob(0))
     return None
 
 

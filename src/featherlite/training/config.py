@@ -15,7 +15,7 @@ class FitConfig(StepConfig):
     """Head epochs on the frozen backbone, then all layers with AdamW; the best epoch by validation top-1 is kept."""
 
     head_epochs: int = Field(20, ge=0, le=1000, description="epochs for the head alone; 0 skips them")
-    head_rate: float = Field(1e-2, gt=0, le=1, description="peak learning rate of the head epochs")
+    head_rate: float = Field(3e-3, gt=0, le=1, description="peak learning rate of the head epochs")
     head_augment: bool = Field(
         False, description="augment in the head epochs too; else the backbone's features are computed once"
     )

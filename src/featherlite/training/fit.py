@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
 from dataclasses import dataclass, field
@@ -11,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from featherlite.errors import DataError, TrainingError
+from featherlite.errors import TrainingError
 from featherlite.step import Context
 from featherlite.training.checkpoint import Arrays, Best, FitState, read_state, write_state
 from featherlite.training.config import FitConfig
+from featherlite.training.inputs import check_photos, fingerprint
 from featherlite.training.schedule import rates
 
 if TYPE_CHECKING:
@@ -64,23 +64,8 @@ def fit(network: keras.Model, train: PhotoSet, val: PhotoSet | None, config: Fit
         StorageError: the state after an epoch cannot be stored; the one before is intact.
     """
     judged = val if val is not None and len(val.labels) > 0 else None
-    _check(network, train, judged)
+    check_photos(network, train, judged)
     return _Fitting(network, train, judged, config, ctx).run()
-
-
-def _check(network: keras.Model, train: PhotoSet, val: PhotoSet | None) -> None:
-    if len(train.labels) == 0:
-        raise DataError("The train split has no photos.", "Split the photos again with a larger share for train.")
-    shape, outputs = tuple(network.input_shape[1:]), network.output_shape[-1]
-    for photos in (train, val):
-        if photos is None:
-            continue
-        if tuple(photos.images.shape[1:]) != shape:
-            raise DataError(f"The photos are {tuple(photos.images.shape[1:])}, the network takes {shape}.")
-        if len(photos.classes) != outputs:
-            raise DataError(f"The photos have {len(photos.classes)} classes, the network answers {outputs}.")
-        if photos.labels.min() < 0 or photos.labels.max() >= outputs:
-            raise DataError(f"A label number of the {photos.split} split lies outside 0..{outputs - 1}.")
 
 
 class _Fitting:
@@ -91,7 +76,7 @@ class _Fitting:
     ) -> None:
         self.network, self.train, self.val, self.config, self.ctx = network, train, val, config, ctx
         self.path = ctx.resume / CHECKPOINT
-        self.fingerprint = self._fingerprint()
+        self.fingerprint = fingerprint(network, train, val, config, ctx.seed)
         self.chance = 0.0 if val is None else float(np.bincount(val.labels).max() / len(val.labels))
         self.state = FitState()
 
@@ -215,14 +200,16 @@ class _Fitting:
 
     def _judge(self, run: PhaseRun, number: int, train_top1: float) -> Best:
         """What the network reaches after this epoch, with new BatchNorm statistics where the moving ones are stale."""
+        # Averaged weights never were in a training step: the moving statistics are those of other weights.
+        renewed_anyway = (self.state.reestimate or self.config.ema is not None) and self._has_norms()
+        if renewed_anyway:
+            self._reestimate()
         if self.val is None:
             return Best(number)
-        if self.state.reestimate:
-            self._reestimate()
         judged = self._score(run, number)
         assert judged.top1 is not None
         due = number - self.state.checked_stale >= STALE_EVERY or self.state.checked_stale == 0
-        if self.state.reestimate or train_top1 - judged.top1 < STALE_GAP or not due or not self._has_norms():
+        if renewed_anyway or train_top1 - judged.top1 < STALE_GAP or not due or not self._has_norms():
             return judged
         self.state.checked_stale = number
         before = self._weights()
@@ -303,16 +290,6 @@ class _Fitting:
     def _assign(self, weights: Arrays) -> None:
         for variable, value in zip(self.network.weights, weights, strict=True):
             variable.assign(value)
-
-    def _fingerprint(self) -> str:
-        """Hash of what the result depends on: a stored state of anything else is not gone on with."""
-        digest = hashlib.sha256(f"{self.config.model_dump_json()} {self.ctx.seed}".encode())
-        for photos in (self.train, self.val):
-            if photos is not None:
-                digest.update("\0".join((*photos.paths, *photos.classes)).encode() + photos.labels.tobytes())
-        for weight in self._weights():
-            digest.update(weight.tobytes())
-        return digest.hexdigest()
 
     def _result(self) -> FitResult:
         state = self.state

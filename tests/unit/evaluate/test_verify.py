@@ -51,7 +51,7 @@ def test_int8_is_proven_on_every_runtime(verified: Bundle) -> None:
     assert int8["runtimes"]["litert_reference"]["max_lsb"] == 0
     assert int8["runtimes"]["tflm"]["max_lsb"] <= 1
     for row in int8["runtimes"].values():
-        assert row["top1"]["n"] == 24
+        assert (row["top1"]["n"], row["top1"]["split"]) == (24, "test")
         assert row["top1"]["value"] == row["agreement"] == 1.0
     # At least the largest pair of neighbours: the input, and the stem's 12 x 12 x 8.
     assert int8["arena_bytes"] > 24 * 24 * 3 + 12 * 12 * 8

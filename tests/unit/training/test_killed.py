@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,15 @@ def without_seconds(curve: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{key: value for key, value in entry.items() if key != "seconds"} for entry in curve]
 
 
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Any], Any, Path]:
+    """Weights, result and folder of a fit that nobody killed."""
+    root = tmp_path_factory.mktemp("clean")
+    network, result, counter = train(root)
+    assert counter.steps == 6 * STEPS
+    return weights(network), result, root
+
+
 def killed(root: Path, at: int) -> None:
     code = (
         "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[1])\n"
@@ -76,30 +85,22 @@ def killed(root: Path, at: int) -> None:
         (4 * STEPS + 2, 4),  # in the third epoch with all layers
     ],
 )
-def test_killed_in_mid_epoch(tmp_path: Path, at: int, epochs_done: int) -> None:
-    clean, result, counter = train(tmp_path / "clean")
-    assert counter.steps == 6 * STEPS
-    killed(tmp_path / "killed", at)
-    resumed, again, counter = train(tmp_path / "killed")
+def test_killed_in_mid_epoch(tmp_path: Path, clean: tuple[list[Any], Any, Path], at: int, epochs_done: int) -> None:
+    expected, result, _ = clean
+    killed(tmp_path, at)
+    resumed, again, counter = train(tmp_path)
     assert counter.steps == (6 - epochs_done) * STEPS
-    for mine, theirs in zip(weights(clean), weights(resumed), strict=True):
+    for mine, theirs in zip(expected, weights(resumed), strict=True):
         np.testing.assert_array_equal(mine, theirs)
     assert without_seconds(result.curve) == without_seconds(again.curve)
 
 
-def test_killed_after_the_last_epoch(tmp_path: Path) -> None:
+def test_killed_after_the_last_epoch(tmp_path: Path, clean: tuple[list[Any], Any, Path]) -> None:
     """All epochs are stored: nothing is trained again, and the kept weights come back."""
-    clean, result, _ = train(tmp_path)
-    resumed, again, counter = train_again(tmp_path, train)
+    expected, result, root = clean
+    shutil.copytree(root / "resume", tmp_path / "resume")
+    resumed, again, counter = train(tmp_path)
     assert counter.steps == 0
-    for mine, theirs in zip(weights(clean), weights(resumed), strict=True):
+    for mine, theirs in zip(expected, weights(resumed), strict=True):
         np.testing.assert_array_equal(mine, theirs)
     assert result == again
-
-
-def train_again(root: Path, run: Callable[[Path], Any]) -> Any:
-    for folder in root.glob("scratch*"):
-        for file in folder.iterdir():
-            file.unlink()
-        folder.rmdir()
-    return run(root)

@@ -1,0 +1,47 @@
+"""What goes into a fit: checked before it begins, and identified so that a stored state finds its own fit again."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from featherlite.errors import DataError
+from featherlite.training.config import FitConfig
+
+if TYPE_CHECKING:
+    import keras
+
+    from featherlite.data.photos import PhotoSet
+
+__all__ = ["check_photos", "fingerprint"]
+
+
+def check_photos(network: keras.Model, train: PhotoSet, val: PhotoSet | None) -> None:
+    """Nothing, where the photos can train and judge this network.
+
+    Raises:
+        DataError: no training photo, or photos that do not match the network's input or classes.
+    """
+    if len(train.labels) == 0:
+        raise DataError("The train split has no photos.", "Split the photos again with a larger share for train.")
+    shape, outputs = tuple(network.input_shape[1:]), network.output_shape[-1]
+    for photos in (train, val):
+        if photos is None:
+            continue
+        if tuple(photos.images.shape[1:]) != shape:
+            raise DataError(f"The photos are {tuple(photos.images.shape[1:])}, the network takes {shape}.")
+        if len(photos.classes) != outputs:
+            raise DataError(f"The photos have {len(photos.classes)} classes, the network answers {outputs}.")
+        if photos.labels.min() < 0 or photos.labels.max() >= outputs:
+            raise DataError(f"A label number of the {photos.split} split lies outside 0..{outputs - 1}.")
+
+
+def fingerprint(network: keras.Model, train: PhotoSet, val: PhotoSet | None, config: FitConfig, seed: int) -> str:
+    """Hash of what a fit's result depends on: a stored state of anything else is not gone on with."""
+    digest = hashlib.sha256(f"{config.model_dump_json()} {seed}".encode())
+    for photos in (train, val):
+        if photos is not None:
+            digest.update("\0".join((*photos.paths, *photos.classes)).encode() + photos.labels.tobytes())
+    for weight in network.weights:
+        digest.update(weight.numpy().tobytes())
+    return digest.hexdigest()
