@@ -5,17 +5,16 @@ whose tensors shrink in steps, such as MobileNetV1, that leaves holes: a third m
 live at once need. Here many orders are tried. TFLM takes the plan from a metadata entry of the file, and every
 other runtime passes over it.
 
-Vela must not be given a file with a plan: it keeps the entry, which then fits no tensor of what it wrote, and TFLM
-refuses to load that. Constants have no place (-1) and need none. Variable tensors would also be -1, since TFLM gives them room of their
-own; `slim` refuses them.
+Vela must not be given a file with a plan: it keeps the entry, which no longer fits what it writes, and TFLM then
+refuses to load that. Constants have no place (-1) and need none. Variable tensors would also be -1, since TFLM gives
+them room of their own; `slim` refuses them.
 
-What kernels ask for at run time (scratch) is not in the file. TFLM puts it into the holes that the plan leaves in
-the operation's time, and on top of everything where no hole is large enough. So a plan that looks only at tensors
-can cost a device memory: the plan may fill the top and the bottom at an operation where TFLM's own order would have
-kept scratch and tensors together. Therefore a plan is judged under three kinds of kernels (`_SCRATCH`): the
-reference kernels (scratch only for means), CMSIS-NN (some patches of the input; the larger of what its kernels for
-Cortex-M4 and for Helium ask for), and kernels that copy the whole input of a depthwise convolution, as ESP-NN does.
-`plan_bytes` gives none unless it is no worse under any of them, as far as these formulas describe the device.
+What kernels ask for at run time (scratch) is not in the file. TFLM puts it into a hole that the plan leaves at that
+operation, or on top where none is large enough; so a plan that knows only tensors can cost a device memory, where
+TFLM's own order would have kept scratch and tensors together. Therefore a plan is judged under three kinds of
+kernels (`_SCRATCH`): reference kernels (scratch for means), CMSIS-NN (patches of the input; the larger of what
+Cortex-M4 and Helium need), and kernels that copy a depthwise convolution's whole input, as ESP-NN does. `plan_bytes`
+gives none unless it is no worse under any of them, as far as these formulas, upper bounds, describe the device.
 
 Source: Pisarchyk and Lee, Efficient Memory Management for Deep Neural Net Inference, 2020 (greedy by size);
 https://github.com/tensorflow/tflite-micro/blob/main/tensorflow/lite/micro/docs/memory_management.md (the entry).
@@ -36,10 +35,10 @@ from featherlite.runtime.flatbuffer import ITEM_BYTES, MEMORY_PLAN, ArtefactFact
 __all__ = ["Block", "greedy_peak", "lower_bound", "peak", "plan", "plan_bytes"]
 
 ALIGNMENT: Final = 16
-SEARCH_WORK: Final = 300_000
-"""Pairs of blocks that the search looks at, about half a second: a bound that does not depend on the machine."""
+SEARCH_WORK: Final = 1_000_000
+"""Pairs of blocks that the search looks at, a third of a second: a bound that does not depend on the machine."""
 
-ENTRY_BYTES: Final = 12 + len(MEMORY_PLAN) + 48
+ENTRY_BYTES: Final = 12 + len(MEMORY_PLAN) + 80
 """What the entry takes beside one number a tensor: its head, its name, its tables."""
 
 HELIUM_CHANNELS: Final = 124  # CH_IN_BLOCK_MVE of CMSIS-NN: channels that its depthwise convolution takes at once
@@ -72,7 +71,7 @@ def greedy_peak(blocks: list[Block], fixed: dict[int, int] | None = None) -> int
     """The memory that TFLM's own planner takes, with the blocks in `fixed` where they are."""
     free = [index for index in range(len(blocks)) if index not in (fixed or {})]
     # TFLM collects them back to front and sorts stably, so of equal blocks the last is placed first.
-    order = sorted(reversed(free), key=lambda index: -blocks[index].size)
+    order = sorted(free, key=lambda index: (-blocks[index].size, -index))
     return peak(blocks, _Packing(blocks).place(order, fixed))
 
 
@@ -110,10 +109,8 @@ def plan_bytes(data: bytes) -> bytes | None:
 
 
 def _plan(facts: ArtefactFacts, kinds: _Kinds) -> tuple[int, ...]:
-    offsets = [-1] * len(facts.tensors)
-    for tensor, offset in zip(kinds.tensors, _best(kinds), strict=True):
-        offsets[tensor] = offset
-    return tuple(offsets)
+    places = dict(zip(kinds.tensors, _best(kinds), strict=True))
+    return tuple(places.get(index, -1) for index in range(len(facts.tensors)))
 
 
 class _Packing:
@@ -144,7 +141,7 @@ class _Packing:
 
 
 class _Kinds:
-    """The tensors in memory, in `blocks` once for each kind of kernels, each followed by the scratch of that kind."""
+    """The tensors in memory, in `blocks` once for each kind of kernels, followed by its scratch."""
 
     def __init__(self, facts: ArtefactFacts) -> None:
         lives = _lifetimes(facts)
@@ -186,7 +183,7 @@ def _scratch_blocks(facts: ArtefactFacts, kind: Callable[[ArtefactFacts, OpFacts
     return [Block(_aligned(size), time, time) for time, size in asked if size]
 
 
-def _reference_scratch(facts: ArtefactFacts, op: OpFacts) -> int:
+def _reference_scratch(_facts: ArtefactFacts, op: OpFacts) -> int:
     """A mean sums up in int32."""
     return 4 * prod(op.output_shape) if op.name == "MEAN" else 0
 
@@ -206,9 +203,8 @@ def _patch_scratch(facts: ArtefactFacts, op: OpFacts) -> int:
 
 
 def _copy_scratch(facts: ArtefactFacts, op: OpFacts) -> int:
-    """ESP-NN: a depthwise convolution copies its kernel and its padded input, in int16 unless 16 divides the channels.
-
-    Large inputs are copied in strips by its newer versions; the whole copy is the worst case.
+    """ESP-NN: a depthwise convolution copies kernel and padded input, in int16 unless 16 divides the channels; newer
+    versions copy a large input in strips, so the whole is the worst case.
     """
     shapes = [facts.tensors[index].shape for index in op.inputs[:2] if index >= 0]
     if op.name != "DEPTHWISE_CONV_2D" or [len(shape) for shape in shapes] != [4, 4]:
@@ -243,12 +239,10 @@ def _best(kinds: _Kinds) -> list[int]:
 
 
 def _orders(blocks: list[Block], count: int) -> Iterator[list[int]]:
-    """Orders to start from, each with scratch last and with scratch where the rule puts it; tensors are the first
-    `count` blocks.
-    """
+    """Orders to start from, with scratch where a rule puts it and with scratch last; `count` blocks are tensors."""
     area = [block.size * (block.last - block.first + 1) for block in blocks]
     rules: tuple[Callable[[int], tuple[int, ...]], ...] = (
-        lambda i: (-blocks[i].size, i),
+        lambda i: (-blocks[i].size, -i),  # as TFLM does: so none is worse
         lambda i: (-area[i], i),
         lambda i: (blocks[i].first - blocks[i].last, -blocks[i].size, i),
         lambda i: (blocks[i].first, -blocks[i].size, i),
@@ -276,16 +270,12 @@ class _Price:
         count = len(kinds.tensors)
         self._own = kinds.blocks[0][:count]
         self._greedy = [greedy_peak(blocks) for blocks in kinds.blocks]
-        alive = [
-            [[i for i in range(count) if self._own[i].first <= one.first <= self._own[i].last] for one in blocks[count:]]
-            for blocks in kinds.blocks
-        ]
-        self._scratch = [
-            [(one.size, rivals) for one, rivals in zip(blocks[count:], some, strict=True)]
-            for blocks, some in zip(kinds.blocks, alive, strict=True)
-        ]
+        self._scratch = [[(one.size, self._alive(one.first)) for one in blocks[count:]] for blocks in kinds.blocks]
         bounds = [lower_bound(blocks) for blocks in kinds.blocks]
         self.least = (0, bounds[0] + bounds[1], bounds[2])
+
+    def _alive(self, time: int) -> list[int]:
+        return [index for index, block in enumerate(self._own) if block.first <= time <= block.last]
 
     def of(self, offsets: list[int]) -> tuple[int, int, int]:
         """The cost of tensors at `offsets`."""

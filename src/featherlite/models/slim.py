@@ -222,9 +222,11 @@ def slim(
     Raises:
         BundleError: `data` is damaged or no .tflite.
         ExportError: it uses a feature that would be lost (custom operations, sparsity, state, several
-        inputs).
+            inputs), or an entry has the name of TFLM's memory plan.
     """
     inspect(data)
+    if MEMORY_PLAN in metadata:
+        raise ExportError(f"No metadata can be named {MEMORY_PLAN!r}: TFLM would place its tensors by it.")
     model = root_table(data)
     writer = _Writer(len(data) + sum(map(len, metadata.values())) + 4096)
     entries = [_stored(name, content) for name, content in metadata.items()]

@@ -33,7 +33,7 @@ DEFLATED: Final = ".zlib"
 """Ends the name of a metadata entry whose bytes are a zlib stream (RFC 1950)."""
 
 MEMORY_PLAN: Final = "OfflineMemoryAllocation"
-"""Names the metadata entry from which TFLM takes the places of tensors; no entry of a user, and never deflated."""
+"""Names the metadata entry from which TFLM takes the places of tensors: none of a user's, and never deflated."""
 
 MAX_METADATA: Final = 16 << 20
 MAX_RANK: Final = 8
@@ -196,9 +196,9 @@ def _memory_plan(model: FlatTable, tensors: int) -> tuple[int, ...]:
     content = _content(model, MEMORY_PLAN)
     if content is None:
         return ()
-    numbers = np.frombuffer(content[: len(content) // 4 * 4], "<i4").tolist()
-    if len(content) != 4 * (3 + tensors) or numbers[2] != tensors or min(numbers[3:], default=0) < -1:
-        raise damaged(f"its memory plan of {len(content)} bytes does not fit {tensors} tensors, or has a negative place")
+    numbers = np.frombuffer(content, "<i4").tolist() if len(content) == 12 + 4 * tensors else [0, 0, -1]
+    if numbers[2] != tensors or not all(-1 <= place <= MAX_TENSOR_ELEMENTS for place in numbers[3:]):
+        raise damaged(f"its memory plan does not fit {tensors} tensors, or has an impossible place")
     return tuple(numbers[3:])
 
 
@@ -206,7 +206,7 @@ def inspect(data: bytes) -> ArtefactFacts:
     """The facts of a .tflite, read from its bytes alone.
 
     Raises:
-        BundleError: it is no .tflite, or an offset, count or index in it is impossible.
+        BundleError: it is no .tflite, or an offset, count, index or memory place in it is impossible.
     """
     model = root_table(data)
     graphs = model.tables(2)
@@ -223,7 +223,6 @@ def inspect(data: bytes) -> ArtefactFacts:
     ends = (graph.indices(1), graph.indices(2))
     if any(not 0 <= index < len(tensors) for end in ends for index in end) or not all(ends):
         raise damaged(f"its inputs are {list(ends[0])[:9]} and its outputs {list(ends[1])[:9]}")
-    names = [entry.text(0) for entry in model.tables(6)]
     counts: dict[str, int] = {}
     for op in ops:
         counts[op.name] = counts.get(op.name, 0) + 1
@@ -236,7 +235,7 @@ def inspect(data: bytes) -> ArtefactFacts:
         ops=ops,
         op_counts=counts,
         not_int8=_not_int8(tensors, ops),
-        metadata=tuple(name.removesuffix(DEFLATED) for name in names if name != MEMORY_PLAN),
+        metadata=tuple(one.text(0).removesuffix(DEFLATED) for one in model.tables(6) if one.text(0) != MEMORY_PLAN),
         memory_plan=_memory_plan(model, len(tensors)),
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from featherlite.step import StepConfig
 
@@ -30,8 +30,10 @@ class FitConfig(StepConfig):
     weight_decay: float = Field(0.05, ge=0, le=1, description="AdamW's decoupled decay; biases and norms are spared")
     label_smoothing: float = Field(0.1, ge=0, lt=1, description="share of the target spread over all classes")
     clip_norm: float = Field(1.0, ge=0, description="limit of the gradient's global norm; 0 for none")
-    ema: float | None = Field(
-        None, gt=0, lt=1, description="momentum of the weights' running average, which is then judged and kept"
+    ema: Literal["auto"] | float | None = Field(
+        "auto",
+        description="momentum (above 0, below 1) of the weights' running average, which is then judged and kept; "
+        "auto: an average over about one epoch; none where absent",
     )
     patience: int = Field(0, ge=0, description="stop after so many epochs without a better one; 0 never stops early")
     freeze_batchnorm: Literal["auto"] | bool = Field(
@@ -43,15 +45,22 @@ class FitConfig(StepConfig):
 
     augment: float = Field(1.0, ge=0, le=3, description="multiplies the strengths below; 0 switches them all off")
     flip: bool = Field(True, description="mirror half of the photos left to right")
-    rotate_deg: float = Field(15.0, ge=0, le=180, description="turn by up to so many degrees either way")
-    zoom: float = Field(0.2, ge=0, lt=1, description="scale by 1/(1+zoom) .. 1+zoom")
-    stretch: float = Field(0.1, ge=0, lt=1, description="change width against height by 1/(1+stretch) .. 1+stretch")
-    shift: float = Field(0.1, ge=0, le=1, description="move by up to this share of the width and height")
-    brightness: float = Field(0.2, ge=0, lt=1, description="multiply the light by 1 - this .. 1 + this")
-    contrast: float = Field(0.2, ge=0, lt=1, description="spread the values about mid-grey by 1 - this .. 1 + this")
-    saturation: float = Field(0.2, ge=0, le=1, description="color strength 1 - this .. 1 + this")
-    hue: float = Field(0.02, ge=0, le=0.5, description="turn the colors by up to this share of the full circle")
+    rotate_deg: float = Field(20.0, ge=0, le=180, description="turn by up to so many degrees either way")
+    zoom: float = Field(0.45, ge=0, lt=1, description="scale by 1/(1+zoom) .. 1+zoom")
+    stretch: float = Field(0.15, ge=0, lt=1, description="change width against height by 1/(1+stretch) .. 1+stretch")
+    shift: float = Field(0.15, ge=0, le=1, description="move by up to this share of the width and height")
+    brightness: float = Field(0.3, ge=0, lt=1, description="multiply the light by 1 - this .. 1 + this")
+    contrast: float = Field(0.3, ge=0, lt=1, description="spread the values about mid-grey by 1 - this .. 1 + this")
+    saturation: float = Field(0.3, ge=0, le=1, description="color strength 1 - this .. 1 + this")
+    hue: float = Field(0.03, ge=0, le=0.5, description="turn the colors by up to this share of the full circle")
     erase: float = Field(0.0, ge=0, le=1, description="share of photos with one rectangle greyed out")
     mixup: float = Field(
         0.0, ge=0, le=4, description="blend pairs of photos and labels by a share from Beta(mixup, mixup); 0 for none"
     )
+
+    @field_validator("ema")
+    @classmethod
+    def _is_a_momentum(cls, value: str | float | None) -> str | float | None:
+        if isinstance(value, float) and not 0 < value < 1:
+            raise ValueError("must be 'auto' or lie between 0 and 1")
+        return value

@@ -124,7 +124,9 @@ class PhaseRun:
 
     def compile(self, table: NDArray[np.float32]) -> None:
         """Begins with a fresh optimizer that follows this table of rates."""
-        self.optimizer = compile_for(self.model, self.config, table)
+        # A running average with momentum 1 - 1/n spans about the last n steps.
+        ema = 1 - 1 / max(2, self.steps) if self.config.ema == "auto" else self.config.ema
+        self.optimizer = compile_for(self.model, self.config, table, ema)
 
     def epoch(self, number: int, tell: Callable[[float, float], None]) -> tuple[float, float]:
         """Trains one epoch; mean loss and top-1 over its batches.

@@ -98,8 +98,8 @@ class AveragedAdamW(keras.optimizers.AdamW):  # type: ignore[misc]
             average.assign(kept)
 
 
-def optimizer_for(config: FitConfig, table: NDArray[np.float32]) -> AveragedAdamW:
-    """AdamW that follows the table of rates; biases and norms are not decayed.
+def optimizer_for(config: FitConfig, table: NDArray[np.float32], momentum: float | None = None) -> AveragedAdamW:
+    """AdamW that follows the table of rates; biases and norms are not decayed; `momentum` is that of the averages.
 
     Source: I. Loshchilov and F. Hutter, "Decoupled Weight Decay Regularization" (arXiv:1711.05101), algorithm 2.
     """
@@ -107,8 +107,8 @@ def optimizer_for(config: FitConfig, table: NDArray[np.float32]) -> AveragedAdam
         learning_rate=RateTable(table),
         weight_decay=config.weight_decay,
         global_clipnorm=config.clip_norm or None,
-        use_ema=config.ema is not None,
-        ema_momentum=config.ema or 0.99,
+        use_ema=momentum is not None,
+        ema_momentum=momentum or 0.99,
     )
     optimizer.exclude_from_weight_decay(var_names=NOT_DECAYED)
     return optimizer
@@ -129,9 +129,11 @@ def trainee_of(network: keras.Model, config: FitConfig) -> keras.Model:
     return keras.Model(inputs, network(Augment(name="augment")(inputs)))
 
 
-def compile_for(model: keras.Model, config: FitConfig, table: NDArray[np.float32]) -> AveragedAdamW:
+def compile_for(
+    model: keras.Model, config: FitConfig, table: NDArray[np.float32], momentum: float | None = None
+) -> AveragedAdamW:
     """Compiles the model for training on its trainable weights and returns the optimizer, built."""
-    optimizer = optimizer_for(config, table)
+    optimizer = optimizer_for(config, table, momentum)
     # XLA pays on accelerators; on a CPU it is several times slower for depthwise networks: "auto" knows.
     model.compile(
         optimizer,

@@ -234,7 +234,7 @@ def test_stale_statistics_are_noticed_and_mended(context: MakeContext) -> None:
     network = tiny_network(momentum=0.9999)
     gamma, beta, mean, variance = weights(network, "norm")
     network.get_layer("norm").set_weights([gamma, beta, mean + 3, variance])  # statistics of other photos
-    network, result, ctx = trained(context, network, epochs=12)
+    network, result, ctx = trained(context, network, epochs=12, ema=None)
     (warning,) = [w for w in ctx.details["warnings"] if "stale" in w]
     assert "momentum of 0.9" in warning
     assert top1(network, VAL) == result.val_top1
