@@ -77,6 +77,7 @@ class StepReport(BaseModel):
     status: Literal["done"] = "done"
     before: Measure | None = None
     after: Measure | None = None
+    test_reads: int = Field(0, description="how often the test split had been opened by the end of this step")
     details: dict[str, Any] = Field(
         default_factory=dict, description="what the step recorded: curves, choices, warnings"
     )

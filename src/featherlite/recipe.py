@@ -176,11 +176,11 @@ def _unmet(planned: Sequence[PlannedStep]) -> list[str]:
     """One fault for each step that needs what no step before it provides."""
     faults: list[str] = []
     provided: set[str] = set()
-    for plan in planned:
+    for place, plan in enumerate(planned):
         for need in sorted(plan.step.needs - provided):
             if need == "export:*" and any(what.startswith("export:") for what in provided):
                 continue
-            makers = [other.id for other in planned if need in other.step.provides]
+            makers = [other.id for other in planned[place + 1 :] if need in other.step.provides]
             where = f"'{makers[0]}' provides it, but comes later" if makers else "no step of the recipe provides it"
             faults.append(f"{plan.id}: needs '{need}'; {where}")
         provided |= plan.step.provides

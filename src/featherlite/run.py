@@ -243,9 +243,16 @@ def _execute(plan: PlannedStep, parent: Bundle, key: str, around: Surroundings, 
         seconds=round(time.monotonic() - clock, 3),
         before=before,
         after=after,
+        test_reads=_test_reads(parent, result),
         details=context.details,
     )
     return result.with_report(report)
+
+
+def _test_reads(parent: Bundle, result: Bundle) -> int:
+    """How often the test split was opened so far; kept in the history, since a retrained network drops its metrics."""
+    before = parent.history[-1].test_reads if parent.history else 0
+    return max(before, int(result.metrics.get("test", {}).get("reads", 0)))
 
 
 def _measure(

@@ -32,10 +32,11 @@ def test_the_walkthrough_adds_a_step(tmp_path: Path) -> None:
     assert "sparsify" in {entry["step"] for entry in featherlite("steps")["steps"]}  # type: ignore[attr-defined]
     script = (
         "import sys; from featherlite.bundle import Bundle, Label; from featherlite.run import run_step\n"
-        "start = Bundle().with_labels((Label(name='a'), Label(name='b')))\n"
-        "settings = {'backbone': 'feathernet', 'input_px': 48}\n"
-        "run_step('build', start.with_files({'splits.parquet': EMPTY}), None, settings)[0].save(sys.argv[1])\n"
-    ).replace("EMPTY", "__import__('featherlite.data.splits', fromlist=['x']).write_splits([])")
+        "from featherlite.data.splits import Splits, write_splits\n"
+        "labeled = Bundle().with_labels((Label(name='a'), Label(name='b')))\n"
+        "start = labeled.with_files({'splits.parquet': write_splits(Splits.from_rows([]))})\n"
+        "run_step('build', start, None, {'input_px': 48})[0].save(sys.argv[1])\n"
+    )
     subprocess.run([sys.executable, "-c", script, str(tmp_path / "built")], check=True, capture_output=True)
     document = featherlite("sparsify", str(tmp_path / "built"), str(tmp_path / "sparse"), "--share", "0.7")
     assert int(document["zeroed_weights"]) > 1000  # type: ignore[call-overload]

@@ -97,12 +97,15 @@ def test_a_change_in_a_late_step_reuses_the_early_ones(
     assert again["rows"][2] == result["rows"][2]
 
 
-def test_a_run_moved_with_its_photos_gone_still_predicts(walked: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+def test_a_bundle_moved_without_its_photos_still_predicts(
+    walked: tuple[Path, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out, _ = walked
     moved = tmp_path / "moved"
     shutil.copytree(out / "bundle", moved)
     (moved / "local.json").unlink()
     assert document("predict", moved, next((HERE.parent).glob("e2e/tiny.toml")), code=1)["results"][0]["error"]
+    monkeypatch.setenv("FEATHERLITE_CACHE", str(tmp_path / "no photo decoded yet"))
     failed = document("verify", moved, code=2)
     assert "--data" in failed["error"]["hint"]
 
@@ -121,7 +124,7 @@ def test_the_lists_say_what_there_is() -> None:
         (("run", "demo", "--data", "nowhere", "--out", "x"), "nowhere"),
         (("run", "demo", "--data", ".", "--out", "x", "--set", "train.epoch=3"), "Did you mean 'epochs'?"),
         (("ladder", "nowhere"), "not a bundle"),
-        (("predict",), "bundle"),
+        (("predict",), "BUNDLE"),
     ],
 )
 def test_a_wrong_request_gets_a_clear_line(words: tuple[str, ...], says: str, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from featherlite.evaluate.metrics import paired_loss, ranking
 from featherlite.history import wilson
 
-__all__ = ["Bounds", "Comparison", "compare", "golden_failures", "identity_failures"]
+__all__ = ["Bounds", "Comparison", "budget_failures", "compare", "golden_failures", "identity_failures"]
 
 FLOAT_TOLERANCE = 1e-3
 """How far a float artefact may be from its golden vectors, as a share of their range: processors differ in rounding."""
@@ -89,6 +89,15 @@ def compare(
             f"(at most {bounds.max_loss * 100:g} allowed, n = {n})"
         )
     return Comparison(row, failures)
+
+
+def budget_failures(needed: Mapping[str, tuple[int | None, int | None]]) -> list[str]:
+    """What does not fit the device: name -> (bytes needed, bytes there are), either None where it is not known."""
+    return [
+        f"{name}: needs {bytes_:,} bytes (at most {limit:,} allowed)"
+        for name, (bytes_, limit) in needed.items()
+        if bytes_ is not None and limit is not None and bytes_ > limit
+    ]
 
 
 def golden_failures(expected: NDArray[Any], answered: NDArray[Any]) -> list[str]:

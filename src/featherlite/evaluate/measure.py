@@ -108,7 +108,8 @@ def with_scores(bundle: Bundle, photos: PhotoSet, logits: NDArray[np.float32], s
     reads = int(metrics.get(photos.split, {}).get("reads", 0))
     if photos.split == "test":
         unkept = bundle.local().get("test_reads")
-        reads = max(reads, unkept if isinstance(unkept, int) else 0)
+        former = bundle.history[-1].test_reads if bundle.history else 0
+        reads = max(reads, former, unkept if isinstance(unkept, int) else 0)
     metrics[photos.split] = scores(
         logits,
         photos.labels,

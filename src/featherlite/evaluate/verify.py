@@ -50,6 +50,10 @@ class VerifyConfig(StepConfig):
     """share of photos on which network and artefact must give the same answer (95% interval)"""
     max_loss: float = Field(0.02, ge=0, le=1)
     """top-1 that may be lost against the network"""
+    max_flash_bytes: int | None = Field(None, ge=1)
+    """largest int8 artefact that fits the device"""
+    max_arena_bytes: int | None = Field(None, ge=1)
+    """largest working memory in TensorFlow Lite Micro that fits the device"""
 
 
 @dataclass(frozen=True)
@@ -142,7 +146,7 @@ class _Verification:
 
     def of(self, name: str) -> tuple[dict[str, Any], NDArray[np.float32] | None]:
         """The entry of one export in verify.json, and its logits float32 [n, classes] where it ran."""
-        from featherlite.evaluate.checks import identity_failures
+        from featherlite.evaluate.checks import budget_failures, identity_failures
         from featherlite.evaluate.measure import artefact_bytes
         from featherlite.models.artefact import LABELS, PREPROCESS, labels_text, ops_of, tensor_document
         from featherlite.runtime.flatbuffer import inspect, read_metadata
@@ -157,6 +161,9 @@ class _Verification:
         if int8 and not facts.int8_only:
             failures.append(f"not int8 throughout: {'; '.join(facts.not_int8[:6])}")
         rows, logits, arena = self._run(name, data, facts, int8, failures)
+        if int8:
+            needed = {"flash": (len(data), self.config.max_flash_bytes), "arena": (arena, self.config.max_arena_bytes)}
+            failures += budget_failures(needed)
         entry = {
             "name": name,
             "bytes": len(data),

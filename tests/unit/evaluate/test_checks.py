@@ -7,7 +7,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from featherlite.evaluate.checks import Bounds, compare, golden_failures, identity_failures
+from featherlite.evaluate.checks import Bounds, budget_failures, compare, golden_failures, identity_failures
 
 BOUNDS = Bounds(max_lsb=1, max_lsb_default=8, min_agreement=0.9, max_loss=0.02)
 
@@ -90,3 +90,11 @@ def test_what_does_not_belong_together_is_told() -> None:
     assert identity_failures(export, b"a", b"n", [("labels.txt", b"x", b"x")]) == []
     told = identity_failures(export, b"b", b"m", [("labels.txt", None, b"x"), ("preprocess.json", b"y", b"x")])
     assert len(told) == 4
+
+
+def test_what_does_not_fit_the_device_is_told() -> None:
+    assert budget_failures({"flash": (100, 100), "arena": (None, 5)}) == []
+    assert budget_failures({"flash": (100, None)}) == []
+    assert budget_failures({"flash": (194_561, 194_560), "arena": (1, 2)}) == [
+        "flash: needs 194,561 bytes (at most 194,560 allowed)"
+    ]
