@@ -34,11 +34,13 @@ def add_export(
     ctx: Context,
     representative: NDArray[np.uint8] | None = None,
     facts: Mapping[str, Any] | None = None,
+    *,
+    plan_memory: bool = True,
 ) -> Bundle:
     """The bundle with exports/<name>: model.tflite, export.json, golden.npz, labels.txt and preprocess.json.
 
-    `representative` is uint8 [n, height, width, 3] (int8 needs it); `facts` are added to export.json. A verdict on
-    former exports is left out, since it says nothing about the new one.
+    `representative` is uint8 [n, height, width, 3] (int8 needs it); `facts` are added to export.json; `plan_memory`
+    as in `slim`. A verdict on former exports is left out, since it says nothing about the new one.
 
     Raises:
         ExportError: the network cannot be written in this format, or does not fit the bundle's labels.
@@ -56,7 +58,7 @@ def add_export(
     convert(source, target, name, representative)
     ctx.progress.advance()
     ctx.progress.finish()
-    data = slim(target.read_bytes(), {LABELS: labels, PREPROCESS: preprocess})
+    data = slim(target.read_bytes(), {LABELS: labels, PREPROCESS: preprocess}, plan_memory=plan_memory)
     artefact = inspect(data)
     document = {
         "name": name,

@@ -82,7 +82,7 @@ def build(bundle: Bundle, config: BuildConfig, ctx: Context) -> Bundle:
     keras.utils.set_random_seed(ctx.seed)
     backbone = _backbone(config, ctx)
     logits = head_of(config.head)(backbone.output, len(bundle.labels), config.dropout)
-    network = keras.Model(backbone.inputs, logits, name=backbone.name)
+    network = keras.Model(backbone.inputs[0], logits, name=backbone.name)
     ctx.record("backbone", asdict(card_of(config.backbone)))
     ctx.record("parameters", count_parameters(network))
     ctx.record("macs", count_macs(network))

@@ -47,7 +47,7 @@ def built_in_affine(model: keras.Model) -> Affine:
     Raises:
         RequestError: those layers are not an affine map of the pixel.
     """
-    front = keras.Model(model.inputs, _input_layers(model)[-1].output)
+    front = keras.Model(model.inputs[0], _input_layers(model)[-1].output)
 
     def value(pixel: Floats) -> Floats:
         photo = np.broadcast_to(pixel.astype(np.float32), (1, *model.input_shape[1:]))
@@ -76,7 +76,7 @@ def to_contract(model: keras.Model, affine: Affine | None, name: str) -> keras.M
     plan.copy_weights()
     if affine is not None:
         _fold(network, affine.of_contract())
-    return keras.Model(network.inputs, network.outputs[0], name=name)
+    return keras.Model(network.inputs[0], network.outputs[0], name=name)
 
 
 class _Plan:
@@ -198,7 +198,7 @@ def cut(model: keras.Model, after: str) -> keras.Model:
         raise RequestError(
             f"'{model.name}' cannot be cut after '{after}'.", f"It can be cut after: {', '.join(allowed)}."
         )
-    return keras.Model(model.inputs, model.get_layer(after).output, name=model.name)
+    return keras.Model(model.inputs[0], model.get_layer(after).output, name=model.name)
 
 
 def _ends_block(layer: keras.Layer, behind: list[Any]) -> bool:

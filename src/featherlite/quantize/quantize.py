@@ -15,6 +15,8 @@ class QuantizeConfig(StepConfig):
     """training photos in the representative set"""
     seed: int | None = Field(None, ge=0)
     """draws the representative set; the run's own seed by default"""
+    plan_memory: bool = True
+    """give TensorFlow Lite Micro a memory plan where that saves arena; not for files that Vela compiles"""
 
 
 @step(needs=("splits", "network", "labels", "preprocess"), provides=("export:int8",))
@@ -26,5 +28,7 @@ def quantize(bundle: Bundle, config: QuantizeConfig, ctx: Context) -> Bundle:
     representative = representative_set(bundle, config.photos, ctx.seed if config.seed is None else config.seed, ctx)
     facts = representative.facts()
     ctx.record("representative", {key: facts[key] for key in ("n", "seed", "hash")})
-    exported = add_export(bundle, "int8", ctx, representative.photos, {"representative": facts})
+    exported = add_export(
+        bundle, "int8", ctx, representative.photos, {"representative": facts}, plan_memory=config.plan_memory
+    )
     return exported.with_files({}, subject="int8")

@@ -20,7 +20,7 @@ def main(argv: list[str], terminal: Terminal) -> int:
     photos = out / "photos"
     if not photos.is_dir():
         terminal.show("Drawing sample birds ...")
-        draw_samples(photos, SampleConfig())
+        draw_samples(photos, SampleConfig(photos=120), processes=2)
     document = walk(load_recipe("demo"), photos, out, terminal)
     terminal.show(
         "These photos are drawings: the scores say that the road works, and nothing about real birds.",
