@@ -225,7 +225,7 @@ def _verdict(row: Row) -> Text:
             continue
         text.append(f"\n  {RUNTIME_NAMES.get(name, name):26} {percent_text(found['top1']['value'])}", "none")
         if name != "keras" and "agreement" in found:
-            text.append(f", same answer as the network on {percent_text(found['agreement'], 2)}", "none")
+            text.append(f", agrees with Keras on {percent_text(found['agreement'], 2)}", "none")
     for failure in row["failures"]:
         text.append(f"\n  - {failure}", "red")
     return text

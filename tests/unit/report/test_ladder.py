@@ -156,7 +156,7 @@ def test_the_table_says_what_a_reader_must_know() -> None:
     assert text.startswith("Ladder: 3 classes, 96 px input")
     assert "passed int8: 1,500 bytes, arena 9,000 bytes" in text
     assert "! train: val loss rose" in text
-    assert "TensorFlow Lite Micro      85.0%, same answer as the network on 90.00%" in text
+    assert "TensorFlow Lite Micro      85.0%, agrees with Keras on 90.00%" in text
     failed = {"exports": [VERIFY["exports"][1] | {"passed": False, "failures": ["tflm: too far"]}]}
     assert "FAILED int8" in drawn(ladder_rows(history(), failed))
     assert "tflm: too far" in drawn(ladder_rows(history(), failed))
