@@ -48,6 +48,7 @@ def write(case: str, rows: list[dict[str, Any]]) -> Path:
     """One line a row of the ladder; the file's name says on what it was measured."""
     place = f"{os.cpu_count()}core-{platform.machine()}_tf{version('tensorflow-cpu')}_litert{version('ai-edge-litert')}"
     path = RESULTS / f"ladder_{case}_{place}.csv"
+    RESULTS.mkdir(exist_ok=True)
     columns = ["step", "subject", "input_px", "classes", "parameters", "macs", "bytes", "arena_bytes"]
     with path.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)

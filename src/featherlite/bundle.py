@@ -28,7 +28,7 @@ from featherlite.preprocess import Preprocess
 
 Parsed = TypeVar("Parsed", bound=BaseModel)
 
-__all__ = ["FORMAT_VERSION", "Bundle", "Label", "Manifest", "sha256_of", "storage_guard", "write_atomically"]
+__all__ = ["FORMAT_VERSION", "Bundle", "Label", "Manifest", "parse", "sha256_of", "storage_guard", "write_atomically"]
 
 FORMAT_VERSION = 1
 MANIFEST = "bundle.json"
@@ -121,10 +121,7 @@ class Bundle:
         Raises:
             BundleError: absent, or not JSON.
         """
-        try:
-            return json.loads(self.read(name))
-        except (UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise BundleError(f"{name} is not JSON: {error}.") from None
+        return _json(self.read(name), name)
 
     @cached_property
     def labels(self) -> tuple[Label, ...]:
@@ -132,25 +129,41 @@ class Bundle:
         entries = self.read_json("labels.json")
         if not isinstance(entries, list) or not entries:
             raise BundleError("labels.json must be a list of at least one label.")
-        return tuple(_parse(Label, entry, "labels.json") for entry in entries)
+        return tuple(parse(Label, entry, "labels.json") for entry in entries)
 
     @cached_property
     def preprocess(self) -> Preprocess:
         """The contract that turns a photo into the network's input."""
-        return _parse(Preprocess, self.read_json("preprocess.json"), "preprocess.json")
+        return parse(Preprocess, self.read_json("preprocess.json"), "preprocess.json")
 
     @property
     def metrics(self) -> dict[str, Any]:
-        """metrics.json, or an empty mapping where nothing was measured yet."""
-        return dict(self.read_json("metrics.json")) if "metrics.json" in self else {}
+        """metrics.json, one mapping a split, or an empty mapping where nothing was measured yet.
+
+        Raises:
+            BundleError: it holds something else.
+        """
+        found = self.read_json("metrics.json") if "metrics.json" in self else {}
+        if not isinstance(found, dict) or not all(isinstance(entry, dict) for entry in found.values()):
+            raise BundleError("metrics.json must hold one object for each split.", "Run the step 'evaluate' again.")
+        for split, entry in found.items():
+            if not isinstance(reads := entry.get("reads", 0), int):
+                raise BundleError(f"metrics.json: {split}.reads is {reads!r}; it must be a whole number.")
+        return found
 
     @property
     def history(self) -> tuple[StepReport, ...]:
-        """One report a step, from the first on."""
+        """One report a step, from the first on.
+
+        Raises:
+            BundleError: a line is not a report.
+        """
         if "history.jsonl" not in self:
             return ()
-        lines = self.read("history.jsonl").decode("utf-8").splitlines()
-        return tuple(_parse(StepReport, json.loads(line), "history.jsonl") for line in lines if line.strip())
+        # Split as bytes: as text, a line separator within a class name would end a line too.
+        lines = enumerate(self.read("history.jsonl").splitlines(), start=1)
+        named = [(f"history.jsonl, line {number}", line) for number, line in lines if line.strip()]
+        return tuple(parse(StepReport, _json(line, where), where) for where, line in named)
 
     @property
     def exports(self) -> tuple[str, ...]:
@@ -243,8 +256,8 @@ class Bundle:
         if self.home is None:
             return {}
         try:
-            facts = json.loads((self.home / LOCAL).read_text("utf-8"))
-        except (OSError, UnicodeDecodeError, json.JSONDecodeError):
+            facts = _json((self.home / LOCAL).read_bytes(), LOCAL)
+        except (OSError, BundleError):
             return {}
         return facts if isinstance(facts, dict) else {}
 
@@ -253,6 +266,21 @@ class Bundle:
         if self.home is not None:
             with contextlib.suppress(OSError):
                 write_atomically(self.home / LOCAL, json.dumps(self.local() | facts, indent=1).encode())
+
+
+def parse(model: type[Parsed], value: Any, where: str) -> Parsed:
+    """A value out of a JSON document as the type that it should be.
+
+    Raises:
+        BundleError: it is not; `where` and the first wrong field are named.
+    """
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field_name = ".".join(str(part) for part in first["loc"]) or "document"
+        wrong = "Input should be an object" if first["type"] == "model_type" else first["msg"]
+        raise BundleError(f"{where}: {field_name}: {wrong}.", "Run the step that writes it again.") from None
 
 
 def sha256_of(path: Path) -> str:
@@ -286,6 +314,9 @@ def storage_guard(target: Path) -> Iterator[None]:
         errno.EROFS: ("the file system is read-only", "Choose a folder that you may write to."),
         errno.ENOTDIR: ("a parent of it is a file", "Choose another folder."),
         errno.EEXIST: ("a file of that name is in the way", "Choose another folder."),
+        errno.EISDIR: ("a folder of that name is in the way", "Choose another name."),
+        errno.ENAMETOOLONG: ("the name is too long for this file system", "Choose a shorter name."),
+        errno.EIO: ("the disk reported a fault", "Check the disk, or choose a folder on another one."),
     }
     try:
         yield
@@ -312,20 +343,27 @@ def _read_manifest(root: Path) -> Manifest:
     path = root / MANIFEST
     if not path.is_file():
         raise BundleError(f"{root} is not a bundle: it has no {MANIFEST}.", "Give the folder that a step or run wrote.")
-    try:
-        document = json.loads(path.read_text("utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise BundleError(f"{path} is not JSON: {error}.") from None
+    document = _json(path.read_bytes(), str(path))
     version = document.get("format_version") if isinstance(document, dict) else None
     if version != FORMAT_VERSION:
         raise BundleError(
             f"{path}: format version {version!r} is unknown; this featherlite reads version {FORMAT_VERSION}.",
             "Update featherlite, or write the bundle again.",
         )
-    manifest = _parse(Manifest, document, str(path))
+    manifest = parse(Manifest, document, str(path))
     if manifest.id != manifest.expected_id():
         raise BundleError(f"{path} was changed after it was written: its id does not match.")
     return manifest
+
+
+def _json(text: bytes, where: str) -> Any:
+    """What a JSON text holds; whatever is wrong with it is a BundleError, since anyone may have written it."""
+    try:
+        return json.loads(text.decode("utf-8"))
+    except ValueError as error:  # not UTF-8, not JSON, or a number with thousands of digits
+        raise BundleError(f"{where} is not JSON: {error}.") from None
+    except RecursionError:
+        raise BundleError(f"{where} is not JSON that can be read: it is nested too deeply.") from None
 
 
 def _check_name(name: str) -> None:
@@ -345,12 +383,3 @@ def _safe_path(root: Path, name: str) -> Path:
     if not path.is_file():
         raise BundleError(f"{path} is missing.", "Take a fresh copy of the bundle.")
     return path
-
-
-def _parse(model: type[Parsed], value: Any, where: str) -> Parsed:
-    try:
-        return model.model_validate(value)
-    except ValidationError as error:
-        first = error.errors()[0]
-        field_name = ".".join(str(part) for part in first["loc"]) or "document"
-        raise BundleError(f"{where}: {field_name}: {first['msg']}.") from None

@@ -14,8 +14,10 @@ __all__ = [
     "MissingExtraError",
     "RecipeError",
     "RequestError",
+    "StoppedError",
     "StorageError",
     "TrainingError",
+    "UnexpectedError",
     "VerificationError",
     "did_you_mean",
 ]
@@ -95,6 +97,18 @@ class ExportError(FeatherliteError):
 
 class VerificationError(FeatherliteError):
     """An artefact disagrees with its network beyond the stated bound."""
+
+    exit_code = 1
+
+
+class StoppedError(FeatherliteError):
+    """The user stopped the work."""
+
+    exit_code = 130
+
+
+class UnexpectedError(FeatherliteError):
+    """Something that featherlite should have foreseen, told without a trace."""
 
     exit_code = 1
 

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from featherlite.errors import FeatherliteError, RecipeError, RequestError, did_you_mean
-from featherlite.step import Step, StepConfig, load_step
+from featherlite.step import MAX_SEED, Step, StepConfig, load_step
 
 __all__ = ["PlannedStep", "Recipe", "config_faults", "load_recipe", "parse_recipe", "shipped_recipes"]
 
@@ -81,8 +81,8 @@ def parse_recipe(document: Mapping[str, Any], name: str, overrides: Sequence[str
     """
     faults = [f"unknown key '{key}'. {did_you_mean(key, TOP_KEYS)}".strip() for key in document if key not in TOP_KEYS]
     seed = document.get("seed", 0)
-    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
-        faults.append(f"seed: {seed!r} is not a whole number of at least 0")
+    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed <= MAX_SEED:
+        faults.append(f"seed: {seed!r} is not a whole number from 0 to {MAX_SEED}")
         seed = 0
     entries = _entries(document.get("steps"), faults)
     _apply(overrides, entries, faults)
@@ -146,6 +146,8 @@ def _apply(overrides: Sequence[str], entries: dict[str, dict[str, Any]], faults:
             faults.append(f"--set {override}: must look like step.key=value")
         elif id_ not in entries:
             faults.append(f"--set {override}: the recipe has no step '{id_}'. {did_you_mean(id_, entries)}")
+        elif key == "step":
+            faults.append(f"--set {override}: a step cannot become another one; write a recipe of your own")
         else:
             entries[id_][key.replace("-", "_")] = _toml_value(text.strip())
 
@@ -169,6 +171,7 @@ def _plan(id_: str, entry: dict[str, Any], faults: list[str]) -> PlannedStep | N
     except ValidationError as error:
         faults.extend(config_faults(error, step.config, id_))
         return None
+    faults += [f"{id_}: there is no file {path}" for path in config.files() if not path.is_file()]
     return PlannedStep(id_, step, config)
 
 

@@ -14,6 +14,7 @@ import json
 import logging
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from uuid import uuid4
 from pydantic import ValidationError
 
 from featherlite.bundle import Bundle, sha256_of, storage_guard, write_atomically
-from featherlite.errors import BundleError, FeatherliteError, RecipeError, RequestError
+from featherlite.errors import BundleError, FeatherliteError, RecipeError, RequestError, StorageError
 from featherlite.history import Measure, StepReport
 from featherlite.recipe import PlannedStep, Recipe, config_faults
 from featherlite.step import Context, Progress, Silent, StepConfig, load_step
@@ -71,8 +72,10 @@ def run_recipe(
     """Walks a recipe from photos to its last bundle, which ends up in `out/bundle`; goes on where a former run stopped.
 
     Raises:
-        FeatherliteError: whatever a step raises. Finished steps are kept, and `out/bundle` is the last good one.
+        FeatherliteError: whatever a step raises. Finished steps are kept in the store; `out/bundle` is the last good
+            one of this run, unless a former run with other settings left one there, which then stays.
     """
+    _refuse_out_within_data(out, data)
     around = Surroundings(
         store=out / "store",
         cache=cache or cache_folder(),
@@ -91,9 +94,10 @@ def run_recipe(
                 reused += cached
                 tell(plan.id, bundle.history[-1], cached)
         except BaseException as error:
-            with contextlib.suppress(OSError):
+            # What failed is told; a full disk must not put another error in its place.
+            with contextlib.suppress(OSError, FeatherliteError):
                 _note(out, recipe, "interrupted" if isinstance(error, KeyboardInterrupt) else "failed", error)
-                if bundle.files:
+                if bundle.files and _goes_on_from(out / "bundle", bundle):
                     _publish(bundle, out / "bundle", around)
             raise
         final = _publish(bundle, out / "bundle", around)
@@ -136,11 +140,8 @@ def run_step(
     root = data or (Path(remembered) if isinstance(remembered, str) else None)
     if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise RequestError(f"{out} exists already.", "Give a new folder: a bundle is never changed in place.")
-    import tempfile
-
-    with tempfile.TemporaryDirectory(
-        prefix="featherlite-", dir=out.parent if out and out.parent.is_dir() else None
-    ) as work:
+    beside = out.parent if out is not None and out.parent.is_dir() else Path(tempfile.gettempdir())
+    with storage_guard(out or beside), tempfile.TemporaryDirectory(prefix=".featherlite-", dir=beside) as work:
         around = Surroundings(
             Path(work), cache or cache_folder(), root.absolute() if root else None, seed, progress or Silent()
         )
@@ -185,10 +186,15 @@ def _has(bundle: Bundle, need: str) -> bool:
 
 
 def _data_key(around: Surroundings) -> str:
+    """Hash of all that the first step sees: the photos, and the files that cannot be used, which it must tell of."""
+    from featherlite.data.sample import is_drawn
     from featherlite.data.source import scan
 
     assert around.data is not None
-    return scan(around.data, around.progress, around.cache).digest
+    found = scan(around.data, around.progress, around.cache)
+    faults = [[fault.path, fault.reason] for fault in found.faults]
+    seen = [found.digest, found.layout, faults, is_drawn(around.data)]
+    return hashlib.sha256(json.dumps(seen).encode()).hexdigest()
 
 
 def _step_key(parent: str, plan: PlannedStep, seed: int) -> str:
@@ -202,13 +208,13 @@ def _stored_step(plan: PlannedStep, parent: Bundle, parent_key: str, around: Sur
     key = _step_key(parent_key, plan, around.seed)
     place, work = around.store / key, around.store / f"{key}.work"
     if place.exists():
+        shutil.rmtree(work, ignore_errors=True)  # left behind where the process was killed right after the saving
         try:
             return Bundle.open(place), key, True
         except BundleError as error:
             log.warning("stored result of '%s' is damaged and made again: %s", plan.id, error)
             shutil.rmtree(place)
-    result = _execute(plan, parent, key, around, work)
-    saved = result.save(place)
+    saved = _execute(plan, parent, key, around, work).save(place)
     shutil.rmtree(work, ignore_errors=True)
     return saved, key, False
 
@@ -275,6 +281,23 @@ def _measure(
     return measure(result, load_photos(result, "val", context))
 
 
+def _goes_on_from(place: Path, bundle: Bundle) -> bool:
+    """Whether the bundle at `place` is an earlier stage of this one, or none that can be read."""
+    try:
+        former = [report.key for report in Bundle.open(place).history]
+    except BundleError:
+        return True
+    return [report.key for report in bundle.history][: len(former)] == former
+
+
+def _refuse_out_within_data(out: Path, data: Path) -> None:
+    if out.absolute().is_relative_to(data.absolute()):
+        raise RequestError(
+            f"{out} lies within the photos ({data}).",
+            "Give an --out elsewhere, so that results are not taken for photos.",
+        )
+
+
 def _publish(bundle: Bundle, place: Path, around: Surroundings) -> Bundle:
     """Makes `place` the given bundle. The former one is moved aside first; the store still holds both."""
     draft = place.parent / f".{place.name}.{uuid4().hex[:8]}.tmp"
@@ -311,7 +334,10 @@ def _note(out: Path, recipe: Recipe, status: str, error: BaseException | None = 
 @contextlib.contextmanager
 def _locked(out: Path) -> Iterator[None]:
     """Keeps a second process out of the same folder. The lock falls with its process, however that ends."""
-    (out / "store").mkdir(parents=True, exist_ok=True)
+    try:
+        (out / "store").mkdir(parents=True, exist_ok=True)
+    except FileNotFoundError:  # a file system that holds no folders of ours, such as /proc
+        raise StorageError(f"Cannot write {out}: folders cannot be made there.", "Choose another folder.") from None
     with (out / ".lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

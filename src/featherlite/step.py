@@ -21,10 +21,25 @@ from pydantic import BaseModel, ConfigDict
 from featherlite.bundle import Bundle
 from featherlite.errors import RequestError, did_you_mean
 
-__all__ = ["ROOMS", "Context", "Progress", "Silent", "Step", "StepConfig", "StepEntry", "load_step", "step", "steps"]
+__all__ = [
+    "MAX_SEED",
+    "ROOMS",
+    "Context",
+    "Progress",
+    "Silent",
+    "Step",
+    "StepConfig",
+    "StepEntry",
+    "load_step",
+    "step",
+    "steps",
+]
 
 ROOMS = ("data", "models", "training", "shrink", "quantize", "export", "evaluate")
 """The rooms in which steps are looked for, in the order of the road."""
+
+MAX_SEED = 2**32 - 1
+"""Seeds are 32 bits wide: what every random generator involved can take."""
 
 log = logging.getLogger("featherlite")
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 from pathlib import Path
@@ -7,8 +8,13 @@ from typing import Any
 
 import pytest
 
-from featherlite.bundle import Bundle, Label, Manifest
-from featherlite.errors import BundleError
+from featherlite.bundle import Bundle, Label, Manifest, storage_guard
+from featherlite.errors import BundleError, StorageError
+from featherlite.evaluate.measure import export_facts, measure_verified
+from featherlite.history import StepReport, wilson
+from featherlite.preprocess import Preprocess
+from featherlite.report.documents import read_scores
+from featherlite.report.ladder import ladder_rows
 
 
 @pytest.fixture
@@ -106,3 +112,119 @@ def test_labels_that_are_not_labels_are_refused(tmp_path: Path, labels: Any) -> 
 def test_writing_outside_is_refused_too(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="not allowed"):
         Bundle().with_files({"../x": b""})
+
+
+DEEP = b"[" * 100_000
+NO_JSON = [b"{nope\n", b"\xff\xfe\n", DEEP, b'{"a": ' * 100_000, b"9" * 5000]
+
+
+def holding(name: str, content: bytes) -> Bundle:
+    return Bundle().with_files({name: content})
+
+
+@pytest.mark.parametrize("text", NO_JSON)
+def test_what_is_no_json_is_refused_by_name(tmp_path: Path, text: bytes) -> None:
+    (tmp_path / "bundle.json").write_bytes(text)
+    with pytest.raises(BundleError, match=r"bundle\.json is not JSON"):
+        Bundle.open(tmp_path)
+    with pytest.raises(BundleError, match=r"labels\.json is not JSON"):
+        _ = holding("labels.json", text).labels
+    with pytest.raises(BundleError, match=r"metrics\.json is not JSON"):
+        _ = holding("metrics.json", text).metrics
+    with pytest.raises(BundleError, match=r"history\.jsonl, line 1 is not JSON"):
+        _ = holding("history.jsonl", text).history
+
+
+def test_facts_of_this_machine_that_cannot_be_read_are_none(folder: Path) -> None:
+    bundle = Bundle.open(folder)
+    for text in (*NO_JSON, b"[]"):
+        (folder / "local.json").write_bytes(text)
+        assert bundle.local() == {}
+
+
+@pytest.mark.parametrize("line", [b"3", b"[]", b"{}", b'{"step": "train"}'])
+def test_a_line_that_is_no_report_is_told_by_its_number(line: bytes) -> None:
+    with pytest.raises(BundleError, match=r"history\.jsonl, line 2: "):
+        _ = holding("history.jsonl", b"\n" + line).history
+
+
+@pytest.mark.parametrize(
+    "metrics", [[1, 2], 3, None, {"test": 3}, {"test": []}, {"test": {"reads": "x"}}, {"val": {"reads": None}}]
+)
+def test_metrics_that_are_none_are_refused(metrics: Any) -> None:
+    bundle = Bundle().with_json("metrics.json", metrics)
+    for read in (lambda: bundle.metrics, lambda: measure_verified(bundle), lambda: read_scores(bundle, "test")):
+        with pytest.raises(BundleError, match=r"metrics\.json"):
+            read()
+
+
+@pytest.mark.parametrize("entry", [{}, {"top1": 3, "top5": None}, {"top1": {"value": "x"}}])
+def test_scores_that_are_none_are_refused(entry: dict[str, Any]) -> None:
+    bundle = Bundle().with_json("metrics.json", {"test": {"subject": "network", **entry}})
+    with pytest.raises(BundleError, match=r"metrics\.json: top1"):
+        measure_verified(bundle)
+
+
+def spoken_for(export: Any, verify: Any) -> Bundle:
+    """A bundle that an int8 export speaks for, scored."""
+    score = wilson(1, 2, "test").model_dump()
+    bundle = Bundle(subject="int8").with_labels((Label(name="a"), Label(name="b")))
+    bundle = bundle.with_files({"exports/int8/model.tflite": b"x"}).with_json("exports/int8/export.json", export)
+    bundle = bundle.with_json("preprocess.json", Preprocess().model_dump()).with_json("verify.json", verify)
+    return bundle.with_json("metrics.json", {"test": {"subject": "int8", "top1": score, "top5": score}})
+
+
+WEIGHT = {"parameters": 3, "macs": 4}
+
+
+@pytest.mark.parametrize(
+    "verify", [[], 3, {"exports": 3}, {"exports": [3]}, {"exports": [{"name": "int8", "arena_bytes": "x"}]}]
+)
+def test_a_verdict_that_is_none_is_refused(verify: Any) -> None:
+    good = spoken_for(WEIGHT, {"exports": [{"name": "int8", "arena_bytes": 5}]})
+    assert (measure_verified(good).macs, measure_verified(good).arena_bytes) == (4, 5)
+    with pytest.raises(BundleError, match=r"verify\.json: "):
+        measure_verified(spoken_for(WEIGHT, verify))
+    with pytest.raises(BundleError, match=r"verify\.json: "):
+        ladder_rows((), verify)
+
+
+@pytest.mark.parametrize("export", [[], 3, None, {}, {"parameters": "many", "macs": 1}])
+def test_an_export_that_is_not_described_is_refused(export: Any) -> None:
+    bundle = spoken_for(export, {"exports": []})
+    with pytest.raises(BundleError, match=r"exports/int8/export\.json"):
+        measure_verified(bundle)
+    if not isinstance(export, dict):
+        with pytest.raises(BundleError, match="must hold an object"):
+            export_facts(bundle, "int8")
+
+
+def test_a_line_separator_in_a_name_ends_no_report() -> None:
+    report = StepReport(
+        step="split", id="a\u2028b\x85c", key="k", config={}, seed=1, code="c", started="s", seconds=0.0
+    )
+    assert Bundle().with_report(report).history == (report,)
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        (errno.ENAMETOOLONG, "too long"),
+        (errno.EISDIR, "a folder of that name"),
+        (errno.EIO, "reported a fault"),
+    ],
+)
+def test_what_a_disk_refuses_is_told(tmp_path: Path, code: int, said: str) -> None:
+    with pytest.raises(StorageError, match=said) as caught, storage_guard(tmp_path):
+        raise OSError(code, "from the system")
+    assert caught.value.hint
+
+
+def test_a_name_that_is_too_long_is_refused_in_words(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="too long"):
+        Bundle().save(tmp_path / "x" / ("n" * 300))
+
+
+def test_a_missing_parent_stays_what_it_is(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), storage_guard(tmp_path):
+        raise FileNotFoundError(errno.ENOENT, "gone")

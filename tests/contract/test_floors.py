@@ -37,10 +37,15 @@ FILES = sorted(path for path in SOURCE.rglob("*.py") if path.parent != SOURCE or
 
 
 def imported(path: Path) -> set[str]:
-    """Modules of featherlite that the file imports, anywhere in it, without the package's name."""
+    """Modules of featherlite that the file imports, anywhere in it, without the package's name.
+
+    A relative import fails here: what it names depends on where the file lies, so it would slip past the floors.
+    """
     found = set()
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.level == 0 and (node.module or "").startswith("featherlite"):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno} imports relatively: write from featherlite... instead"
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("featherlite"):
             rest = (node.module or "").split(".")[1:]
             found |= {rest[0]} if rest else {alias.name for alias in node.names if alias.name in FLOORS}
         elif isinstance(node, ast.Import):
@@ -55,6 +60,13 @@ def test_imports_go_down(path: Path) -> None:
     for other in imported(path) - {room}:
         down = FLOORS[other] < FLOORS[room] or (FLOORS[other] == FLOORS[room] and FLOORS[room] in (2, 6))
         assert down or (room, other) in SIDEWAYS, f"{path.relative_to(SOURCE)} imports {other}"
+
+
+@pytest.mark.parametrize("line", ["from . import cli", "from ..cli import main", "def f():\n    from ...cli import g"])
+def test_a_relative_import_cannot_hide(line: str, tmp_path: Path) -> None:
+    (tmp_path / "room.py").write_text(f"import os\n{line}\n", "utf-8")
+    with pytest.raises(AssertionError, match=r"room\.py:\d imports relatively"):
+        imported(tmp_path / "room.py")
 
 
 @pytest.mark.parametrize("path", sorted((SOURCE / "runtime").glob("*.py")), ids=lambda path: path.name)

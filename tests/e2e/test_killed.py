@@ -98,7 +98,7 @@ def test_ctrl_c_ends_with_130_and_says_how_to_go_on(sample_photos: Path, tmp_pat
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "Run the same command again" in stderr
+    assert "Run the same command again to go on" in stderr
     assert json.loads((tmp_path / "out" / "run.json").read_text())["status"] == "interrupted"
 
 

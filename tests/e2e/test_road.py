@@ -97,6 +97,31 @@ def test_a_change_in_a_late_step_reuses_the_early_ones(
     assert again["rows"][2] == result["rows"][2]
 
 
+def test_what_does_not_fit_the_device_fails_and_spoils_nothing(
+    walked: tuple[Path, dict[str, Any]], sample_photos: Path, tmp_path: Path
+) -> None:
+    out, _ = walked
+    shutil.copytree(out, tmp_path / "out")
+    before = json.loads((tmp_path / "out" / "bundle" / "bundle.json").read_text())["id"]
+    words = ("run", HERE / "tiny.toml", "--data", sample_photos, "--out", tmp_path / "out")
+    failed = document(*words, "--set", "verify.max_flash_bytes=1", code=1)
+    assert "flash: needs" in failed["error"]["message"]
+    assert not failed["exports"][0]["passed"]
+    assert json.loads((tmp_path / "out" / "bundle" / "bundle.json").read_text())["id"] == before
+    assert document("verify", tmp_path / "out")["exports"][0]["passed"]
+
+
+def test_results_do_not_go_among_the_photos(sample_photos: Path) -> None:
+    failed = document("run", "demo", "--data", sample_photos, "--out", sample_photos / "out", code=2)
+    assert "lies within the photos" in failed["error"]["message"]
+
+
+def test_evaluate_tells_its_scores(walked: tuple[Path, dict[str, Any]]) -> None:
+    scores = document("evaluate", walked[0], "--split", "val")["metrics"]["val"]
+    assert {"top1", "top5", "macro_f1", "per_class", "confusion"} <= set(scores)
+    assert "macro-F1" in call("evaluate", walked[0], "--split", "val").stdout
+
+
 def test_a_bundle_moved_without_its_photos_still_predicts(
     walked: tuple[Path, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -36,4 +36,4 @@ def test_every_error_has_an_exit_code_of_the_design() -> None:
         value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, FeatherliteError)
     ]
     assert len(classes) >= 9
-    assert {cls.exit_code for cls in classes} == {1, 2}
+    assert {cls.exit_code for cls in classes} == {1, 2, 130}

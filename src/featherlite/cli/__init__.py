@@ -13,8 +13,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-__all__ = ["Command", "commands", "main"]
+if TYPE_CHECKING:
+    from featherlite.cli.terminal import Terminal
+
+__all__ = ["Command", "all_commands", "main"]
 
 GROUPS = {
     "demo": "Start here",
@@ -29,6 +33,10 @@ GROUPS = {
 }
 
 
+RESUMABLE = ("run", "demo")
+GO_ON = "Run the same command again to go on where it stopped."
+
+
 @dataclass(frozen=True)
 class Command:
     """A command as its file shows it: name, module, and one line of what it does."""
@@ -39,7 +47,7 @@ class Command:
 
 
 @cache
-def commands() -> dict[str, Command]:
+def all_commands() -> dict[str, Command]:
     """Every command that is not a step, by name. Reads their files; imports none."""
     found = {}
     for file in sorted((Path(__file__).parent / "commands").glob("[!_]*.py")):
@@ -51,6 +59,8 @@ def commands() -> dict[str, Command]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
+    if words[:1] == ["help"] and len(words) > 1:
+        words = [*words[1:], "--help"]
     if not words or words[0] in ("-h", "--help", "help"):
         sys.stdout.write(overview())
         return 0
@@ -69,9 +79,9 @@ def overview() -> str:
 
     groups: dict[str, list[tuple[str, str]]] = {}
     for name, group in GROUPS.items():
-        if name in commands():
-            groups.setdefault(group, []).append((name, commands()[name].summary))
-    for command in commands().values():
+        if name in all_commands():
+            groups.setdefault(group, []).append((name, all_commands()[name].summary))
+    for command in all_commands().values():
         if command.name not in GROUPS:
             groups.setdefault("More", []).append((command.name, command.summary))
     groups["Steps: featherlite STEP IN OUT"] = [(entry.name, entry.summary) for entry in steps().values()]
@@ -86,34 +96,54 @@ def overview() -> str:
 
 
 def _dispatch(words: list[str]) -> int:
-    from featherlite.cli.arguments import normalized
-    from featherlite.cli.terminal import Terminal
-    from featherlite.errors import FeatherliteError, RequestError, did_you_mean
+    """Runs the command or step that the words name; every way it can end has its exit code and its last line."""
+    name = words[0].replace("-", "_")
+    try:
+        from featherlite.cli.arguments import normalized
+        from featherlite.cli.terminal import Terminal
+        from featherlite.errors import FeatherliteError, StoppedError, UnexpectedError
+
+        rest = normalized(words[1:])
+        terminal = Terminal(as_json="--json" in rest, quiet="--quiet" in rest)
+        terminal.log_to_stderr()
+        try:
+            return _run(name, words[0], rest, terminal)
+        except FeatherliteError as error:
+            terminal.close()
+            if "--debug" in rest:
+                raise
+            terminal.fail(error)
+            return error.exit_code
+        except KeyboardInterrupt:
+            terminal.close()
+            terminal.fail(StoppedError("Interrupted.", GO_ON if name in RESUMABLE else "Nothing was kept."))
+            return 130
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 1
+        except Exception as error:
+            terminal.close()
+            if "--debug" in rest:
+                raise
+            terminal.fail(
+                UnexpectedError(f"{type(error).__name__}: {error}", "This is a fault of featherlite. See --debug.")
+            )
+            return 1
+        finally:
+            terminal.close()
+    except KeyboardInterrupt:  # before there was a terminal to tell it
+        sys.stderr.write("Interrupted.\n")
+        return 130
+
+
+def _run(name: str, typed: str, rest: list[str], terminal: Terminal) -> int:
+    from featherlite.errors import RequestError, did_you_mean
     from featherlite.step import steps
 
-    name, rest = words[0].replace("-", "_"), normalized(words[1:])
-    terminal = Terminal(as_json="--json" in rest, quiet="--quiet" in rest)
-    terminal.log_to_stderr()
-    try:
-        if name in commands():
-            return int(importlib.import_module(commands()[name].module).main(rest, terminal))
-        if name in steps():
-            from featherlite.cli.step_command import run_step_command
+    if name in all_commands():
+        return int(importlib.import_module(all_commands()[name].module).main(rest, terminal))
+    if name in steps():
+        from featherlite.cli.step_command import run_step_command
 
-            return run_step_command(name, rest, terminal)
-        raise RequestError(f"There is no command '{words[0]}'.", did_you_mean(name, [*commands(), *steps()]))
-    except FeatherliteError as error:
-        terminal.close()
-        if "--debug" in rest:
-            raise
-        terminal.fail(error)
-        return error.exit_code
-    except KeyboardInterrupt:
-        terminal.close()
-        sys.stderr.write("Interrupted. Run the same command again to go on where it stopped.\n")
-        return 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    finally:
-        terminal.close()
+        return run_step_command(name, rest, terminal)
+    raise RequestError(f"There is no command '{typed}'.", did_you_mean(name, [*all_commands(), *steps()]))

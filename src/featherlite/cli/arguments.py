@@ -18,7 +18,17 @@ from pydantic.fields import FieldInfo
 
 from featherlite.errors import RequestError, did_you_mean
 
-__all__ = ["CommandOptions", "ManyPaths", "Positional", "add_fields", "parse", "parser"]
+__all__ = [
+    "CommandOptions",
+    "ManyPaths",
+    "Parser",
+    "Positional",
+    "add_fields",
+    "given",
+    "normalized",
+    "parse",
+    "parser",
+]
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -40,6 +50,7 @@ class Parser(argparse.ArgumentParser):
     """An argparse parser that raises a RequestError in place of ending the process."""
 
     def error(self, message: str) -> NoReturn:
+        """Raises what argparse would print, with the nearest flag for an unknown one."""
         hint = f"See: {self.prog} --help"
         if message.startswith("unrecognized arguments:"):
             word = message.partition(": ")[2].split()[0]
@@ -82,13 +93,26 @@ def parse(model: type[Model], values: dict[str, Any], prog: str) -> Model:
         raise RequestError(f"{prog}: {'; '.join(faults)}.", f"See: {prog} --help") from None
 
 
+def given(text: str) -> str:
+    """The text, unless it is empty: an unset shell variable must not come to mean the current folder.
+
+    Raises:
+        ArgumentTypeError: it is empty.
+    """
+    if not text:
+        raise argparse.ArgumentTypeError("is empty")
+    return text
+
+
 def normalized(argv: Sequence[str]) -> list[str]:
-    """Flags with dashes, however they were typed: --head_epochs and --head-epochs are the same."""
-    return [
-        "--" + flag.replace("_", "-") + equals + value if word.startswith("--") and len(word) > 2 else word
-        for word in argv
-        for flag, equals, value in [word.removeprefix("--").partition("=")]
-    ]
+    """Flags with dashes, however they were typed: --head_epochs is --head-epochs. What follows a bare -- stays."""
+    words = list(argv)
+    end = words.index("--") if "--" in words else len(words)
+    for place, word in enumerate(words[:end]):
+        if word.startswith("--"):
+            flag, equals, value = word.partition("=")
+            words[place] = flag.replace("_", "-") + equals + value
+    return words
 
 
 def _add_field(target: argparse.ArgumentParser, name: str, field: FieldInfo) -> None:
@@ -97,18 +121,21 @@ def _add_field(target: argparse.ArgumentParser, name: str, field: FieldInfo) -> 
     if any(isinstance(mark, Positional) for mark in field.metadata):
         many = get_origin(kind) is list
         count = "+" if many else None if field.is_required() else "?"
-        target.add_argument(name, nargs=count, metavar=name.upper(), help=text)
+        target.add_argument(name, nargs=count, metavar=name.upper(), help=text, type=given)
         return
     flag = "--" + name.replace("_", "-")
-    note = "" if field.is_required() or field.default in (None, "", (), []) else f" (default: {_shown(field.default)})"
+    default = None if field.is_required() else field.get_default(call_default_factory=True)
+    note = "" if default in (None, "", (), []) else f" (default: {_shown(default)})"
     if kind is bool:
         target.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=text + note, dest=name)
     elif get_origin(kind) in (list, tuple):
         inner = _metavar(get_args(kind)[0], name)
-        target.add_argument(flag, action="extend", nargs="+", metavar=inner, help=text + note, dest=name)
+        again = f"{text}; give the flag once for each{note}"
+        target.add_argument(flag, action="append", metavar=inner, help=again, dest=name)
     else:
+        check, metavar = given if kind is Path else str, _metavar(kind, name)
         required = field.is_required()
-        target.add_argument(flag, metavar=_metavar(kind, name), help=text + note, dest=name, required=required)
+        target.add_argument(flag, metavar=metavar, help=text + note, dest=name, required=required, type=check)
 
 
 def _bare(annotation: Any) -> Any:

@@ -13,7 +13,7 @@ import os
 import sys
 from pathlib import Path
 
-from featherlite.cli import commands, overview
+from featherlite.cli import all_commands, overview
 from featherlite.cli.step_command import step_parser
 from featherlite.cli.terminal import Terminal
 from featherlite.step import load_step, steps
@@ -26,7 +26,7 @@ def reference() -> str:
     os.environ["COLUMNS"] = "110"  # argparse wraps by the terminal's width; the page must not
     parts = ["# Commands", "", "Generated from the parsers by `make docs`; do not edit.", ""]
     parts += ["```text", overview().rstrip(), "```", ""]
-    for command in commands().values():
+    for command in all_commands().values():
         parts += [f"## featherlite {command.name}", "", "```text", _command_help(command.module), "```", ""]
     for name in steps():
         parts += [

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from featherlite.cli.terminal import Terminal
+from featherlite.errors import FeatherliteError
 from featherlite.history import StepReport
 from featherlite.recipe import Recipe
 
@@ -20,14 +21,24 @@ def walk(recipe: Recipe, data: Path, out: Path, terminal: Terminal) -> dict[str,
 
     place = {plan.id: number for number, plan in enumerate(recipe.steps, start=1)}
 
+    finished: list[StepReport] = []
+
     def tell(id_: str, report: StepReport | None, cached: bool) -> None:
         label = f"[{place[id_]}/{len(place)}] {id_}"
         if report is None:
             terminal.show(label)
             return
+        finished.append(report)
         terminal.show("  done before, reused" if cached else f"  {_outcome(report)}")
 
-    run = run_recipe(recipe, data, out, progress=terminal.progress(), listener=tell)
+    try:
+        run = run_recipe(recipe, data, out, progress=terminal.progress(), listener=tell)
+    except FeatherliteError:
+        terminal.close()
+        if finished:
+            terminal.show("", ladder_table(ladder_rows(finished, None)), "")
+            _rewrite_page(finished[-1], data, out)
+        raise
     terminal.close()
     verify = run.bundle.read_json("verify.json") if "verify.json" in run.bundle else None
     rows = ladder_rows(run.bundle.history, verify)
@@ -41,6 +52,16 @@ def walk(recipe: Recipe, data: Path, out: Path, terminal: Terminal) -> dict[str,
         "report": str(page),
         "reused": run.reused,
     }
+
+
+def _rewrite_page(last: StepReport, data: Path, out: Path) -> None:
+    """Makes the page speak of this failed run, where its steps are what the bundle now holds."""
+    from featherlite.bundle import Bundle
+    from featherlite.report.page import write_page
+
+    bundle = Bundle.open(out / "bundle")
+    if bundle.history[-1].key == last.key:
+        write_page(bundle, data, out / "report.html")
 
 
 def _outcome(report: StepReport) -> str:

@@ -9,28 +9,41 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from featherlite.cli.arguments import Parser, add_fields, parse, parser
+from pydantic import Field
+
+from featherlite.cli.arguments import CommandOptions, Parser, add_fields, given, parse, parser
 from featherlite.cli.terminal import Terminal
-from featherlite.step import Step, load_step
+from featherlite.step import MAX_SEED, Step, load_step
 
 __all__ = ["run_step_command", "step_parser"]
+
+
+class SeedOptions(CommandOptions):
+    """The seed, for steps whose config has none of its own."""
+
+    seed: int = Field(0, ge=0, le=MAX_SEED)
+    """seed of everything random"""
 
 
 def step_parser(step: Step) -> Parser:
     """The parser of a step's sub-command."""
     made = parser(f"featherlite {step.name}", step.summary)
     if step.needs:
-        made.add_argument("source", metavar="IN", help="bundle to start from (a run's folder means its last bundle)")
         made.add_argument(
-            "--data", metavar="PATH", help="the photos; remembered from the bundle's making on this machine"
+            "source", metavar="IN", type=given, help="bundle to start from (a run's folder means its last bundle)"
+        )
+        made.add_argument(
+            "--data", metavar="PATH", type=given, help="the photos; remembered from the bundle's making on this machine"
         )
     else:
-        made.add_argument("data", metavar="DATA", help="the photos: a folder per class, split folders, or a CSV")
+        made.add_argument(
+            "data", metavar="DATA", type=given, help="the photos: a folder per class, split folders, or a CSV"
+        )
     optional = not step.needs or not step.provides
     note = "new folder for the result" + ("; left out, nothing is kept" if optional else "")
-    made.add_argument("out", metavar="OUT", nargs="?" if optional else None, help=note)
+    made.add_argument("out", metavar="OUT", type=given, nargs="?" if optional else None, help=note)
     if "seed" not in step.config.model_fields:
-        made.add_argument("--seed", metavar="N", type=int, default=0, help="seed of everything random (default: 0)")
+        add_fields(made, SeedOptions)
     add_fields(made, step.config)
     return made
 
@@ -43,6 +56,7 @@ def run_step_command(name: str, argv: list[str], terminal: Terminal) -> int:
     step = load_step(name)
     values = vars(step_parser(step).parse_args(argv))
     config = parse(step.config, {key: values[key] for key in step.config.model_fields}, f"featherlite {name}")
+    seed = parse(SeedOptions, {"seed": values["seed"]}, f"featherlite {name}").seed
     source, out = values.get("source"), values.get("out")
     bundle, report = run_step(
         name,
@@ -50,16 +64,20 @@ def run_step_command(name: str, argv: list[str], terminal: Terminal) -> int:
         Path(out) if out else None,
         config,
         data=Path(values["data"]) if values.get("data") else None,
-        seed=values["seed"] if isinstance(values.get("seed"), int) else 0,
+        seed=seed,
         progress=terminal.progress(),
     )
     terminal.close()
     document: dict[str, Any] = {**report.details, "step": name, "bundle": out, "row": report.model_dump(mode="json")}
     from featherlite.report.ladder import ladder_rows, ladder_table
+    from featherlite.report.scores import score_lines
 
     rows = ladder_rows(bundle.history, bundle.read_json("verify.json") if "verify.json" in bundle else None)
     terminal.show(ladder_table(rows))
     if out:
         terminal.show(f"Written to {out}.")
+    if step.reads_test:
+        document["metrics"] = bundle.metrics
+        terminal.show(*score_lines(bundle.metrics))
     terminal.finish(document)
     return 0

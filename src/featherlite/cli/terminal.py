@@ -23,7 +23,7 @@ class Terminal:
 
     def __init__(self, *, as_json: bool = False, quiet: bool = False) -> None:
         self.as_json = as_json
-        self.quiet = quiet or as_json
+        self.quiet = quiet
         self._bars: Bars | None = None
 
     @property
@@ -34,9 +34,13 @@ class Terminal:
         return Console(soft_wrap=False, highlight=False, width=None if sys.stdout.isatty() else 100)
 
     def show(self, *things: Any) -> None:
-        """Shows sentences or tables, unless quiet."""
-        if not self.quiet:
-            for thing in things:
+        """Shows sentences as they are, or tables; nothing where quiet or JSON was asked for."""
+        if self.quiet or self.as_json:
+            return
+        for thing in things:
+            if isinstance(thing, str):  # names of classes and files are not markup, and a line is for grep
+                self.console.print(thing, markup=False, emoji=False, highlight=False, soft_wrap=True)
+            else:
                 self.console.print(thing)
 
     def finish(self, document: dict[str, Any]) -> None:
@@ -53,7 +57,7 @@ class Terminal:
 
     def progress(self) -> Progress:
         """Bars on stderr where that is a terminal, else nothing."""
-        if not sys.stderr.isatty() or (self.quiet and not self.as_json):
+        if not sys.stderr.isatty() or self.quiet:
             return Silent()
         self._bars = self._bars or Bars()
         return self._bars
@@ -69,7 +73,7 @@ class Terminal:
         handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
         logger = logging.getLogger("featherlite")
         logger.handlers[:] = [handler]
-        logger.setLevel(logging.ERROR if self.quiet else logging.WARNING)
+        logger.setLevel(logging.ERROR if self.quiet or self.as_json else logging.WARNING)
         logger.propagate = False
 
 

@@ -16,7 +16,7 @@ from featherlite.data.sample import is_drawn
 from featherlite.data.source import Photo, Scan, scan
 from featherlite.data.splits import SPLITS, Splits, write_splits
 from featherlite.errors import DataError, did_you_mean
-from featherlite.step import Context, StepConfig, step
+from featherlite.step import MAX_SEED, Context, StepConfig, step
 
 __all__ = ["SplitConfig", "assign_splits", "split"]
 
@@ -45,7 +45,7 @@ class SplitConfig(StepConfig):
     """classes to use; none named means all"""
     max_per_class: int | None = Field(None, ge=1)
     """at most this many photos of each class, drawn by the seed"""
-    seed: int | None = None
+    seed: int | None = Field(None, ge=0, le=MAX_SEED)
     """seed of the draw; none means the run's"""
 
     @model_validator(mode="after")

@@ -13,7 +13,10 @@ from numpy.typing import NDArray
 from featherlite.evaluate.metrics import paired_loss, ranking
 from featherlite.history import wilson
 
-__all__ = ["Bounds", "Comparison", "budget_failures", "compare", "golden_failures", "identity_failures"]
+__all__ = ["Bounds", "Comparison", "budget_failures", "compare", "golden_failures", "identity_failures", "remedy"]
+
+BUDGETS = ("flash", "arena")
+"""What a device has a fixed amount of."""
 
 FLOAT_TOLERANCE = 1e-3
 """How far a float artefact may be from its golden vectors, as a share of their range: processors differ in rounding."""
@@ -98,6 +101,17 @@ def budget_failures(needed: Mapping[str, tuple[int | None, int | None]]) -> list
         for name, (bytes_, limit) in needed.items()
         if bytes_ is not None and limit is not None and bytes_ > limit
     ]
+
+
+def remedy(failures: Sequence[str]) -> str:
+    """What to do about these failures of artefacts: sizes and answers have different remedies."""
+    budget = [failure.partition(":")[0] in BUDGETS for failure in failures]
+    said = []
+    if any(budget):
+        said.append("Build a smaller network: lower build.input_px or build.width, or set build.cut.")
+    if not all(budget):
+        said.append("Quantize with more representative photos, or replace the layers that int8 cannot hold.")
+    return " ".join(said)
 
 
 def golden_failures(expected: NDArray[Any], answered: NDArray[Any]) -> list[str]:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
 
-from featherlite.bundle import Bundle
+from featherlite.bundle import Bundle, parse
 from featherlite.errors import BundleError, DataError
 from featherlite.evaluate.metrics import scores, top_k_hits
 from featherlite.history import Estimate, Measure, wilson
@@ -24,6 +25,7 @@ __all__ = [
     "artefact_raw",
     "cores",
     "dequantized",
+    "export_facts",
     "measure",
     "measure_verified",
     "predict_logits",
@@ -32,6 +34,31 @@ __all__ = [
 
 CHUNK = 1024
 """Photos handed to an artefact at once: bounds the memory; a microcontroller's process is started once for each."""
+
+
+class _Part(BaseModel):
+    """Those entries of a document that are read here."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class _Scored(_Part):
+    top1: Estimate
+    top5: Estimate
+
+
+class _Weight(_Part):
+    parameters: int
+    macs: int
+
+
+class _Check(_Part):
+    name: str
+    arena_bytes: int | None = None
+
+
+class _Verdict(_Part):
+    exports: tuple[_Check, ...] = ()
 
 
 def predict_logits(
@@ -88,6 +115,19 @@ def artefact_bytes(bundle: Bundle, name: str) -> bytes:
     return bundle.read(f"exports/{name}/model.tflite")
 
 
+def export_facts(bundle: Bundle, name: str) -> dict[str, Any]:
+    """export.json of an export.
+
+    Raises:
+        BundleError: absent, or not an object.
+    """
+    path = f"exports/{name}/export.json"
+    facts = bundle.read_json(path)
+    if not isinstance(facts, dict):
+        raise BundleError(f"{path} must hold an object.", "Run the step 'quantize' or 'export' again.")
+    return facts
+
+
 def measure(bundle: Bundle, photos: PhotoSet | None) -> Measure:
     """What speaks for the bundle (its subject), weighed, and scored on the photos where there are any."""
     if photos is None or not len(photos.labels):
@@ -128,12 +168,13 @@ def measure_verified(bundle: Bundle) -> Measure:
 
     Raises:
         DataError: metrics.json holds no score of the subject.
+        BundleError: metrics.json does not hold what it should.
     """
+    metrics = bundle.metrics
     for split in ("test", "val"):
-        entry = bundle.metrics.get(split)
-        if entry and entry["subject"] == bundle.subject:
-            top1, top5 = (Estimate.model_validate(entry[key]) for key in ("top1", "top5"))
-            return _measure(bundle, bundle.subject, top1, top5)
+        if metrics.get(split, {}).get("subject") == bundle.subject:
+            scored = parse(_Scored, metrics[split], "metrics.json")
+            return _measure(bundle, bundle.subject, scored.top1, scored.top5)
     raise DataError(f"metrics.json has no score of '{bundle.subject}'.", "Run the step 'evaluate'.")
 
 
@@ -159,7 +200,7 @@ def _network_weight(bundle: Bundle) -> dict[str, int]:
 
 def _export_weight(bundle: Bundle, name: str) -> dict[str, int | None]:
     size = len(artefact_bytes(bundle, name))
-    facts = bundle.read_json(f"exports/{name}/export.json")
-    checks = bundle.read_json("verify.json")["exports"] if "verify.json" in bundle else []
-    arena = next((check["arena_bytes"] for check in checks if check["name"] == name), None)
-    return {"parameters": facts["parameters"], "macs": facts["macs"], "bytes": size, "arena_bytes": arena}
+    weight = parse(_Weight, export_facts(bundle, name), f"exports/{name}/export.json")
+    verdict = parse(_Verdict, bundle.read_json("verify.json"), "verify.json") if "verify.json" in bundle else _Verdict()
+    arena = next((check.arena_bytes for check in verdict.exports if check.name == name), None)
+    return {"parameters": weight.parameters, "macs": weight.macs, "bytes": size, "arena_bytes": arena}

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from featherlite.bundle import Bundle
-from featherlite.errors import ExportError, MissingExtraError, RequestError, VerificationError
+from featherlite.errors import BundleError, ExportError, MissingExtraError, RequestError, VerificationError
 from featherlite.step import Context, StepConfig, step
 
 if TYPE_CHECKING:
@@ -70,31 +70,29 @@ def verify(bundle: Bundle, config: VerifyConfig, ctx: Context) -> Bundle:
     """The bundle with verify.json, and with the scores of what speaks for it on the same photos.
 
     Raises:
-        VerificationError: an artefact disagrees beyond a bound; the full document is in the details.
+        VerificationError: an artefact disagrees beyond a bound or does not fit; the full document is in the details.
+        RequestError: the bundle has no export, the split no photos, or no runtime ran what speaks for the bundle.
+        BundleError: what the bundle says to speak for it is not there.
+        MissingExtraError: a runtime was asked for by name and is not installed.
     """
+    from featherlite.evaluate.checks import remedy
     from featherlite.evaluate.measure import with_scores
 
     verified = _verify(bundle, config, ctx)
     exports = verified.document["exports"]
     ctx.record("exports", exports)
     failures = [f"{entry['name']}: {failure}" for entry in exports for failure in entry["failures"]]
-    if failures or verified.logits is None:
-        raise VerificationError(
-            "Verification failed:\n" + "\n".join(f"  - {failure}" for failure in failures),
-            "Quantize with more representative photos, or replace the layers that int8 cannot hold.",
+    if failures:
+        hint = remedy([failure for entry in exports for failure in entry["failures"]])
+        raise VerificationError("Verification failed:\n" + "\n".join(f"  - {line}" for line in failures), hint)
+    if verified.logits is None:
+        raise RequestError(
+            f"None of the runtimes asked for ({', '.join(config.runtimes or ())}) ran what speaks for the bundle, its "
+            f"'{bundle.subject}' export.",
+            "Add 'litert' to verify.runtimes.",
         )
     scored = with_scores(bundle, verified.photos, verified.logits, bundle.subject)
     return scored.with_json("verify.json", verified.document)
-
-
-def verify_bundle(bundle: Bundle, config: VerifyConfig, ctx: Context) -> dict[str, Any]:
-    """verify.json of a bundle, whatever it finds: failures are listed in it, nothing is written.
-
-    Raises:
-        RequestError: the bundle has no export.
-        MissingExtraError: a runtime was asked for by name and is not installed.
-    """
-    return _verify(bundle, config, ctx).document
 
 
 def _verify(bundle: Bundle, config: VerifyConfig, ctx: Context) -> Verified:
@@ -104,6 +102,12 @@ def _verify(bundle: Bundle, config: VerifyConfig, ctx: Context) -> Verified:
 
     if not bundle.exports:
         raise RequestError("The bundle has no export to verify.", "Run the step 'quantize' or 'export' first.")
+    if bundle.subject not in ("network", *bundle.exports):
+        raise BundleError(
+            f"The bundle says that its export '{bundle.subject}' speaks for it, and has none of that name; it has: "
+            f"{', '.join(bundle.exports)}.",
+            "Run the step 'quantize' or 'export' again.",
+        )
     runtimes = _runtimes_at_hand(config, ctx)
     photos = load_photos(bundle, config.split, ctx)
     if not len(photos.labels):
@@ -146,13 +150,13 @@ class _Verification:
 
     def of(self, name: str) -> tuple[dict[str, Any], NDArray[np.float32] | None]:
         """The entry of one export in verify.json, and its logits float32 [n, classes] where it ran."""
-        from featherlite.evaluate.checks import budget_failures, identity_failures
-        from featherlite.evaluate.measure import artefact_bytes
+        from featherlite.evaluate.checks import BUDGETS, budget_failures, identity_failures
+        from featherlite.evaluate.measure import artefact_bytes, export_facts
         from featherlite.models.artefact import LABELS, PREPROCESS, labels_text, ops_of, tensor_document
         from featherlite.runtime.flatbuffer import inspect, read_metadata
 
         data = artefact_bytes(self.bundle, name)
-        export = self.bundle.read_json(f"exports/{name}/export.json")
+        export = export_facts(self.bundle, name)
         facts = inspect(data)
         wanted = ((LABELS, labels_text(self.bundle)), (PREPROCESS, self.bundle.preprocess.model_dump_json().encode()))
         inside = [(entry, read_metadata(data, entry), content) for entry, content in wanted]
@@ -162,8 +166,8 @@ class _Verification:
             failures.append(f"not int8 throughout: {'; '.join(facts.not_int8[:6])}")
         rows, logits, arena = self._run(name, data, facts, int8, failures)
         if int8:
-            needed = {"flash": (len(data), self.config.max_flash_bytes), "arena": (arena, self.config.max_arena_bytes)}
-            failures += budget_failures(needed)
+            needed = ((len(data), self.config.max_flash_bytes), (arena, self.config.max_arena_bytes))
+            failures += budget_failures(dict(zip(BUDGETS, needed, strict=True)))
         entry = {
             "name": name,
             "bytes": len(data),
@@ -219,7 +223,6 @@ class _Verification:
         self, name: str, data: bytes, int8: bool, failures: list[str]
     ) -> tuple[dict[str, NDArray[Any]], int | None]:
         """What each runtime puts out for all photos, int8 or float32 [n, classes], and TFLM's arena."""
-        from featherlite.errors import BundleError
         from featherlite.evaluate.checks import golden_failures
         from featherlite.evaluate.measure import artefact_raw, cores
         from featherlite.models.golden import read_golden

@@ -35,12 +35,14 @@ def add_export(
     representative: NDArray[np.uint8] | None = None,
     facts: Mapping[str, Any] | None = None,
     *,
+    network: bytes | None = None,
     plan_memory: bool = True,
 ) -> Bundle:
     """The bundle with exports/<name>: model.tflite, export.json, golden.npz, labels.txt and preprocess.json.
 
-    `representative` is uint8 [n, height, width, 3] (int8 needs it); `facts` are added to export.json; `plan_memory`
-    as in `slim`. A verdict on former exports is left out, since it says nothing about the new one.
+    `representative` is uint8 [n, height, width, 3] (int8 needs it); `facts` are added to export.json; `network` is a
+    .keras file to convert in the place of the bundle's own, of which it is a variant; `plan_memory` as in `slim`. A
+    verdict on former exports is left out, since it says nothing about the new one.
 
     Raises:
         ExportError: the network cannot be written in this format, or does not fit the bundle's labels.
@@ -49,11 +51,11 @@ def add_export(
     from featherlite.models.slim import slim
 
     labels, preprocess = labels_text(bundle), bundle.preprocess.model_dump_json().encode()
-    network = bundle.read("model.keras")
+    original = bundle.read("model.keras")
     model = load_network(bundle)
     _check_fit(bundle, model)
     source, target = ctx.scratch / f"{name}.keras", ctx.scratch / f"{name}.tflite"
-    source.write_bytes(network)
+    source.write_bytes(network or original)
     ctx.progress.start(f"converting to {name}", 1)
     convert(source, target, name, representative)
     ctx.progress.advance()
@@ -65,7 +67,7 @@ def add_export(
         "dtype": name,
         "bytes": len(data),
         "sha256": hashlib.sha256(data).hexdigest(),
-        "network_sha256": hashlib.sha256(network).hexdigest(),
+        "network_sha256": hashlib.sha256(original).hexdigest(),
         "parameters": count_parameters(model),
         "macs": count_macs(model),
         "input": tensor_document(artefact.input),

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from featherlite.bundle import Bundle
-from featherlite.errors import BundleError
+from featherlite.bundle import Bundle, parse
 from featherlite.history import Estimate
 
 __all__ = [
@@ -34,6 +33,11 @@ RUNTIME_NAMES = {
 
 class _Document(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class _Verdict(_Document):
+    split: str = "test"
+    exports: tuple[dict[str, Any], ...] = ()
 
 
 class Interval(_Document):
@@ -102,7 +106,7 @@ class ExportCheck(_Document):
     """What verify.json says about one artefact."""
 
     name: str
-    bytes: int
+    bytes: int = Field(ge=0)
     split: str = "test"
     int8_only: bool | None = None
     not_int8: tuple[Any, ...] = ()
@@ -131,12 +135,7 @@ def read_scores(bundle: Bundle, split: str) -> Scores | None:
         BundleError: metrics.json does not hold what it should.
     """
     value = bundle.metrics.get(split)
-    if value is None:
-        return None
-    try:
-        return Scores.model_validate(value)
-    except ValidationError as error:
-        raise _damaged("metrics.json", error) from None
+    return None if value is None else parse(Scores, value, "metrics.json")
 
 
 def read_checks(verify: Mapping[str, Any] | None) -> tuple[ExportCheck, ...]:
@@ -145,22 +144,13 @@ def read_checks(verify: Mapping[str, Any] | None) -> tuple[ExportCheck, ...]:
     Raises:
         BundleError: the document does not hold what it should.
     """
-    if not verify:
+    if verify is None:
         return ()
-    try:
-        split = verify.get("split", "test")
-        return tuple(ExportCheck.model_validate({"split": split} | entry) for entry in verify.get("exports", ()))
-    except ValidationError as error:
-        raise _damaged("verify.json", error) from None
+    verdict = parse(_Verdict, verify, "verify.json")
+    return tuple(parse(ExportCheck, {"split": verdict.split} | entry, "verify.json") for entry in verdict.exports)
 
 
 def spoken_check(checks: tuple[ExportCheck, ...]) -> ExportCheck | None:
     """The artefact that speaks for the rest: int8 where there is one, else the last."""
     named = [check for check in checks if check.name == "int8"]
     return named[-1] if named else checks[-1] if checks else None
-
-
-def _damaged(name: str, error: ValidationError) -> BundleError:
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"]) or "document"
-    return BundleError(f"{name}: {where}: {first['msg']}.", "Run the step that writes it again.")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich import box
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
@@ -15,12 +17,16 @@ from featherlite.report.units import bytes_text, count_text, percent_text, point
 
 __all__ = ["Row", "changes", "ladder_rows", "ladder_table"]
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
 Row = dict[str, Any]
 """One row of the ladder, in JSON's types."""
 
 
 def ladder_rows(history: Sequence[StepReport], verify: Mapping[str, Any] | None) -> list[Row]:
-    """One row a step, in the order of the run; the last is the verified artefact where there is one.
+    """One row a step, in the order of the run; the last verify step's row is that of the verified artefact.
+
+    Where there is a verdict and no verify step, its row is the last.
 
     Raises:
         BundleError: `verify` is not what verify.json holds.
@@ -29,40 +35,44 @@ def ladder_rows(history: Sequence[StepReport], verify: Mapping[str, Any] | None)
     verifying = [report for report in history if report.step == "verify"]
     rows: list[Row] = []
     former: Measure | None = None
+    reads = 0
     for report in history:
         if check is not None and verifying and report is verifying[-1]:
-            continue
-        before = report.before or former
-        rows.append(_row(report, before))
-        former = report.after or former
-    if check is not None:
-        rows.append(_verified_row(verifying[-1] if verifying else None, check, former))
+            rows.append(_verified_row(report, check, former))
+        else:
+            rows.append(_row(report, report.before or former, report.test_reads > reads))
+        former, reads = report.after or former, max(reads, report.test_reads)
+    if check is not None and not verifying:
+        rows.append(_verified_row(None, check, former))
     return rows
 
 
 def changes(rows: Sequence[Row]) -> list[float | None]:
-    """Per row, its top-1 less that of the nearest scored row above, where both are on the same split."""
+    """Per row, its top-1 less that of the nearest row above that was scored on the same photos; None without one."""
     found: list[float | None] = []
-    former: Mapping[str, Any] | None = None
+    former: dict[tuple[str | None, int], float] = {}
     for row in rows:
         top1 = row["top1"]
-        comparable = top1 and former and top1["split"] == former["split"] and top1["n"] == former["n"]
-        found.append(top1["value"] - former["value"] if comparable and former else None)
-        former = top1 or former
+        if top1 is None:
+            found.append(None)
+            continue
+        photos = (top1["split"], top1["n"])
+        found.append(top1["value"] - former[photos] if photos in former else None)
+        former[photos] = top1["value"]
     return found
 
 
-def ladder_table(rows: Sequence[Row]) -> Table:
-    """The rows as a table that reads well at 80 columns; what is the same in all of them stands in its title."""
+def ladder_table(rows: Sequence[Row]) -> Group:
+    """The rows as a table that reads well at 80 columns, and its notes, as wide as the terminal.
+
+    What is the same in all rows stands in the table's title. Nothing in it is read as markup.
+    """
     shared = {key: {row[key] for row in rows if row[key] is not None} for key in ("input_px", "classes")}
     wide = len(shared["input_px"]) > 1 or len(shared["classes"]) > 1
     table = Table(
         title=_title(shared),
         title_justify="left",
         title_style="bold",
-        caption=_caption(rows),
-        caption_justify="left",
-        caption_style="none",
         box=box.SIMPLE_HEAD,
         show_edge=False,
         pad_edge=False,
@@ -82,10 +92,10 @@ def ladder_table(rows: Sequence[Row]) -> Table:
     table.add_column("time", justify="right", no_wrap=True)
     for row, change in zip(rows, changes(rows), strict=True):
         _add(table, row, change, shared)
-    return table
+    return Group(table, _notes(rows))
 
 
-def _row(report: StepReport, before: Measure | None) -> Row:
+def _row(report: StepReport, before: Measure | None, read_test: bool) -> Row:
     after = report.after
     row: Row = {
         "step": report.step,
@@ -98,15 +108,15 @@ def _row(report: StepReport, before: Measure | None) -> Row:
         "bytes": after.bytes if after else None,
         "top1": _estimate(after.top1) if after else None,
         "top5": _estimate(after.top5) if after else None,
-        "changed": after is not None and not _same(before, after),
+        "measures_only": read_test and after is not None and _same(before, after),
         "seconds": round(report.seconds, 3),
-        "warnings": [str(warning) for warning in report.details.get("warnings", [])],
+        "warnings": _warnings(report),
     }
     if after and after.arena_bytes is not None:
         row["arena_bytes"] = after.arena_bytes
     photos, classes = report.details.get("photos"), report.details.get("classes")
     if after is None and isinstance(photos, Mapping):
-        row["photos"] = dict(photos)
+        row["photos"] = {split: count for split, count in photos.items() if isinstance(count, int)}
     if after is None and isinstance(classes, Mapping):
         row["classes"] = len(classes)
     if report.details.get("synthetic") is True:
@@ -127,9 +137,9 @@ def _verified_row(report: StepReport | None, check: ExportCheck, former: Measure
         "bytes": check.bytes,
         "top1": _estimate(check.top1),
         "top5": _estimate(report.after.top5) if report and report.after else None,
-        "changed": False,
+        "measures_only": False,
         "seconds": round(report.seconds, 3) if report else None,
-        "warnings": [str(warning) for warning in report.details.get("warnings", [])] if report else [],
+        "warnings": _warnings(report) if report else [],
         "runtimes": {
             name: found.model_dump(exclude_none=True) | {"top1": _estimate(found.top1)}
             for name, found in check.runtimes.items()
@@ -147,16 +157,15 @@ def _estimate(estimate: Estimate | None) -> dict[str, Any] | None:
     return None if estimate is None else estimate.model_dump()
 
 
+def _warnings(report: StepReport) -> list[str]:
+    found = report.details.get("warnings")
+    return [str(warning) for warning in found] if isinstance(found, list) else []
+
+
 def _same(before: Measure | None, after: Measure) -> bool:
-    if before is None:
-        return False
+    """Whether the two weigh the same; what they score depends on the photos."""
     facts = ("subject", "input_px", "classes", "parameters", "macs", "bytes")
-    if any(getattr(before, name) != getattr(after, name) for name in facts):
-        return False
-    # A step that only measures on another split has not changed the network; one that moved the score has.
-    if before.top1 and after.top1 and before.top1.split == after.top1.split:
-        return before.top1 == after.top1
-    return True
+    return before is not None and all(getattr(before, name) == getattr(after, name) for name in facts)
 
 
 def _title(shared: Mapping[str, set[Any]]) -> Text:
@@ -173,21 +182,21 @@ def _add(table: Table, row: Row, change: float | None, shared: Mapping[str, set[
     name = row["id"]
     if row["subject"] not in (None, "network"):
         name = f"{name} {row['subject']}"
-    cells = [Text(name)]
+    cells = [_text(name)]
     cells += [Text(_cell(row[key])) for key in ("input_px", "classes") if len(shared[key]) > 1]
-    quiet = not row["changed"] and row["step"] != "verify"
+    quiet = row["measures_only"]
     cells += [Text("" if quiet or row[key] is None else count_text(row[key])) for key in ("parameters", "macs")]
     cells.append(Text("" if quiet or row["bytes"] is None else bytes_text(row["bytes"])))
     top1 = row["top1"]
     if top1:
         score = Text(percent_text(top1["value"]).rjust(6))
         score.append(f" {top1['low'] * 100:.1f}-{top1['high'] * 100:.1f}", "dim")
-        cells += [score, Text(top1["split"] or "")]
+        cells += [score, _text(top1["split"] or "")]
     else:
         cells += [Text(""), Text("")]
     cells.append(Text("" if change is None else points_text(change)))
     cells.append(Text("" if row["seconds"] is None else seconds_text(row["seconds"])))
-    style = "dim" if top1 is None else "bold" if row["step"] == "verify" else ""
+    style = "dim" if top1 is None else "bold" if "runtimes" in row else ""
     table.add_row(*cells, style=style)
 
 
@@ -195,11 +204,17 @@ def _cell(value: int | None) -> str:
     return "" if value is None else str(value)
 
 
-def _caption(rows: Sequence[Row]) -> Text:
+def _text(content: str, style: str = "") -> Text:
+    """Text as it stands: no markup, and nothing that a terminal would obey."""
+    return Text(_CONTROL.sub("\N{REPLACEMENT CHARACTER}", content), style)
+
+
+def _notes(rows: Sequence[Row]) -> Text:
     text = Text()
     photos = next((row["photos"] for row in rows if "photos" in row), None)
     if photos:
-        text.append("Photos: " + ", ".join(f"{count:,} {split}" for split, count in photos.items()) + ".\n", "dim")
+        counts = ", ".join(f"{count:,} {split}" for split, count in photos.items())
+        text.append_text(_text(f"Photos: {counts}.", "dim")).append("\n")
     text.append("Size: a network's float32 weights, an export's file; 1 KB = 1000 bytes.", "dim")
     for row in rows:
         if "runtimes" in row:
@@ -211,21 +226,22 @@ def _caption(rows: Sequence[Row]) -> Text:
     for row in rows:
         for warning in row["warnings"]:
             text.append("\n! ", "yellow")
-            text.append(f"{row['id']}: {warning}")
+            text.append_text(_text(f"{row['id']}: {warning}"))
     return text
 
 
 def _verdict(row: Row) -> Text:
     text = Text("passed" if row["passed"] else "FAILED", "bold green" if row["passed"] else "bold red")
-    text.append(f" {row['subject']}: {row['bytes']:,} bytes", "none")
+    text.append_text(_text(f" {row['subject']}: {row['bytes']:,} bytes", "none"))
     if row.get("arena_bytes") is not None:
         text.append(f", arena {row['arena_bytes']:,} bytes", "none")
     for name, found in row["runtimes"].items():
         if found["top1"] is None:
             continue
-        text.append(f"\n  {RUNTIME_NAMES.get(name, name):26} {percent_text(found['top1']['value'])}", "none")
+        text.append("\n  ").append_text(_text(f"{RUNTIME_NAMES.get(name, name):26}", "none"))
+        text.append(f" {percent_text(found['top1']['value'])}", "none")
         if name != "keras" and "agreement" in found:
             text.append(f", agrees with Keras on {percent_text(found['agreement'], 2)}", "none")
     for failure in row["failures"]:
-        text.append(f"\n  - {failure}", "red")
+        text.append("\n").append_text(_text(f"  - {failure}", "red"))
     return text

@@ -47,7 +47,7 @@ def _rungs(rows: Sequence[Row]) -> list[Point]:
     """The scored rows as points; of steps in a row that found the very same, the last stands for all."""
     points: list[Point] = []
     for row in rows:
-        if row["top1"] and row["bytes"]:
+        if row["top1"] and (row["bytes"] or 0) > 0:
             point = Point(_name(row), row["bytes"], Estimate.model_validate(row["top1"]))
             if points and (points[-1].bytes, points[-1].top1) == (point.bytes, point.top1):
                 points.pop()
@@ -66,10 +66,12 @@ def curves_view(history: Sequence[StepReport], *roots: Path | None) -> list[dict
 
 
 def _curves(report: StepReport, roots: Sequence[Path | None]) -> dict[str, Any] | None:
-    curve = [entry for entry in report.details.get("curve") or [] if isinstance(entry, Mapping)]
+    recorded = report.details.get("curve")
+    curve = [entry for entry in recorded if isinstance(entry, Mapping)] if isinstance(recorded, list) else []
     if not curve:
         return None
-    epochs = [float(entry.get("epoch", index)) for index, entry in enumerate(curve)]
+    numbers = [entry.get("epoch", index) for index, entry in enumerate(curve)]
+    epochs = [float(number) if isinstance(number, int | float) else 0.0 for number in numbers]
     fitted = report.details.get("fit")
     best = fitted.get("best_epoch") if isinstance(fitted, Mapping) else None
     if any(later <= earlier for earlier, later in pairwise(epochs)):
@@ -85,7 +87,7 @@ def _curves(report: StepReport, roots: Sequence[Path | None]) -> dict[str, Any] 
         known = [(epoch, float(value)) for epoch, value in pairs if isinstance(value, int | float)]
         return Series(name, kind, tuple(epoch for epoch, _ in known), tuple(value for _, value in known))
 
-    mark = float(best) if isinstance(best, int | float) else None
+    mark = float(best) if isinstance(best, int | float) and best in epochs else None
     accuracy = [series("train", "train", "train_top1"), series("validation", "val", "val_top1")]
     loss = [series("train", "train", "loss"), series("validation", "val", "val_loss")]
     plots = [
@@ -100,6 +102,7 @@ def _curves(report: StepReport, roots: Sequence[Path | None]) -> dict[str, Any] 
         "epochs": len(curve),
         "best": f"{mark:g}" if mark is not None else None,
         "kept": kept,
+        "none_better": mark is None and best == 0,
         "phased": len(bands) > 1,
         "seconds": report.seconds,
         "warnings": [without_places(str(text), *roots) for text in report.details.get("warnings", [])],

@@ -71,9 +71,7 @@ def fit(network: keras.Model, train: PhotoSet, val: PhotoSet | None, config: Fit
 class _Fitting:
     """A fit under way."""
 
-    def __init__(
-        self, network: keras.Model, train: PhotoSet, val: PhotoSet | None, config: FitConfig, ctx: Context
-    ) -> None:
+    def __init__(self, network: keras.Model, train: PhotoSet, val: PhotoSet | None, config: FitConfig, ctx: Context):
         self.network, self.train, self.val, self.config, self.ctx = network, train, val, config, ctx
         self.path = ctx.resume / CHECKPOINT
         self.fingerprint = fingerprint(network, train, val, config, ctx.seed)
@@ -292,8 +290,9 @@ class _Fitting:
             variable.assign(value)
 
     def _result(self) -> FitResult:
-        state = self.state
-        best = state.best
+        state, best = self.state, self.state.best
+        if best.epoch == 0 and state.epoch > 0:
+            self.ctx.warn("No epoch was better than the network it started from, which is kept as it came.")
         self.ctx.record("curve", state.curve)
         facts = {"best_epoch": best.epoch, "val_top1": best.top1, "val_loss": best.loss, "epochs": state.epoch}
         self.ctx.record("fit", facts | {"stopped_early": state.stopped_early, "rescues": state.rescues})

@@ -31,7 +31,7 @@ def read(*words: str) -> Options:
 
 
 def test_fields_become_flags() -> None:
-    options = read("here", "--head-epochs", "5", "--no-flip", "--fit=pad", "--names", "a", "b", "--seed", "3")
+    options = read("here", "--head-epochs", "5", "--no-flip", "--fit=pad", "--names", "a", "--names=b", "--seed", "3")
     assert options == Options(place=Path("here"), head_epochs=5, flip=False, fit="pad", names=["a", "b"], seed=3)
 
 
@@ -64,6 +64,19 @@ def test_nothing_is_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -
     for name in ("RATE", "rate", "SEED", "seed"):
         monkeypatch.setenv(name, "9")
     assert read("here") == Options(place=Path("here"))
+
+
+def test_list_flags_leave_places_alone() -> None:
+    assert read("--names", "a", "here").place == Path("here")
+
+
+def test_an_empty_place_is_refused() -> None:
+    with pytest.raises(RequestError, match="is empty"):
+        read("")
+
+
+def test_words_behind_a_bare_dash_are_places() -> None:
+    assert read("--", "--my_place").place == Path("--my_place")
 
 
 def test_help_tells_defaults_and_descriptions() -> None:

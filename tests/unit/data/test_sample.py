@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import dataclasses
+import fcntl
 import hashlib
 import io
+import os
+import shutil
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +27,7 @@ from featherlite.data.sample import SampleConfig, SampleReport, draw_samples
 from featherlite.data.sample.bird import draw_bird
 from featherlite.data.sample.camera import Light
 from featherlite.data.sample.faults import EXPLAINED
+from featherlite.data.sample.partial import partial_folder
 from featherlite.data.sample.photo import draw_file, draw_photo
 from featherlite.data.sample.pose import draw_pose
 from featherlite.data.sample.species import ALIKE, SPECIES, Species
@@ -267,6 +276,96 @@ def test_an_interrupted_run_leaves_nothing(tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         draw_samples(tmp_path / "birds", SampleConfig(species=2, photos=2, px=32), progress=interrupt)
+    assert list(tmp_path.iterdir()) == []
+
+
+ENDLESS = """
+import multiprocessing, sys
+from pathlib import Path
+from featherlite.data.sample import SampleConfig, draw_samples
+
+def show(done, total):
+    if done == 1:
+        print(len(multiprocessing.active_children()), flush=True)
+
+if __name__ == "__main__":
+    draw_samples(Path(sys.argv[1]), SampleConfig(species=8, photos=10_000, px=32), show, processes=2)
+"""
+
+
+def test_a_killed_run_takes_its_processes_along_and_the_next_one_sweeps_its_remains(tmp_path: Path) -> None:
+    script, out = tmp_path / "endless.py", tmp_path / "drawn" / "birds"
+    script.write_text(ENDLESS, encoding="utf-8")
+    run = subprocess.Popen(
+        [sys.executable, script, out],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        start_new_session=True,
+    )
+    try:
+        assert run.stdout is not None
+        assert run.stdout.readline() == "2\n"
+        run.kill()
+        run.communicate(timeout=8)  # both pipes end only once every process that holds them has
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(run.pid, signal.SIGKILL)
+    assert run.returncode == -signal.SIGKILL
+    (remains,) = out.parent.iterdir()
+    assert remains.name.startswith(".birds.partial-")
+    draw_samples(out, SampleConfig(species=2, photos=1, px=32))
+    assert list(out.parent.iterdir()) == [out]
+
+
+def test_sweeping_spares_a_run_at_work_and_whatever_is_not_a_remain_of_the_same_folder(tmp_path: Path) -> None:
+    out, config = tmp_path / "birds", SampleConfig(species=2, photos=1, px=32)
+    (tmp_path / ".birds.partial-0123abcd" / "Plain Mosslet").mkdir(parents=True)
+    spared = [".birds.partial-mine", ".birds2.partial-0123abcd", "birds.partial-0123abcd", "elsewhere"]
+    for name in spared:
+        (tmp_path / name).mkdir()
+    (tmp_path / ".birds.partial-00000000").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / ".birds.partial-11111111").write_text("mine")
+    at_work: list[set[Path]] = []
+
+    def look(done: int, total: int) -> None:
+        at_work.append(set(tmp_path.glob(".birds.partial-*")))
+        if done == 1:  # a second run for the same folder, and it wins
+            draw_samples(out, config)
+
+    with pytest.raises(RequestError, match="not empty"):
+        draw_samples(out, config, look)
+    assert at_work[0] == at_work[1]  # the second run took nothing from the first
+    assert len(tree(out)) == 3
+    left = {*spared, "birds", ".birds.partial-00000000", ".birds.partial-11111111"}
+    assert {path.name for path in tmp_path.iterdir()} == left
+
+
+def test_folders_made_at_the_same_time_are_not_swept_by_one_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    pauses = iter(rng.uniform(0, 0.004, 100_000).tolist())
+
+    def slowed(do: Callable[..., None]) -> Callable[..., None]:
+        def later(*arguments: object, **options: object) -> None:
+            time.sleep(next(pauses))
+            do(*arguments, **options)
+
+        return later
+
+    monkeypatch.setattr(shutil, "rmtree", slowed(shutil.rmtree))  # these pauses widen every gap between two steps
+    monkeypatch.setattr(fcntl, "flock", slowed(fcntl.flock))
+
+    def fill(number: int) -> None:
+        with partial_folder(tmp_path / "birds") as folder:
+            time.sleep(next(pauses))
+            (folder / "note").write_text(str(number))
+            assert (folder / "note").read_text() == str(number)
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(fill, range(120)))
     assert list(tmp_path.iterdir()) == []
 
 

@@ -7,7 +7,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from featherlite.evaluate.checks import Bounds, budget_failures, compare, golden_failures, identity_failures
+from featherlite.evaluate.checks import Bounds, budget_failures, compare, golden_failures, identity_failures, remedy
 
 BOUNDS = Bounds(max_lsb=1, max_lsb_default=8, min_agreement=0.9, max_loss=0.02)
 
@@ -98,3 +98,12 @@ def test_what_does_not_fit_the_device_is_told() -> None:
     assert budget_failures({"flash": (194_561, 194_560), "arena": (1, 2)}) == [
         "flash: needs 194,561 bytes (at most 194,560 allowed)"
     ]
+
+
+def test_each_kind_of_failure_has_its_remedy() -> None:
+    (flash,) = budget_failures({"flash": (2000, 1000)})
+    assert remedy([flash]).startswith("Build a smaller network")
+    assert "representative" not in remedy([flash])
+    assert remedy(["litert: needs the arena"]).startswith("Quantize with more representative photos")
+    assert "smaller network" in remedy(["golden vectors: differ", flash])
+    assert "representative" in remedy(["golden vectors: differ", flash])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 from collections.abc import Callable
@@ -9,10 +10,10 @@ import numpy as np
 import pytest
 
 from featherlite.bundle import Bundle
-from featherlite.errors import MissingExtraError, RequestError, VerificationError
+from featherlite.errors import BundleError, MissingExtraError, RequestError, VerificationError
 from featherlite.evaluate import verify as room
 from featherlite.evaluate.measure import measure_verified
-from featherlite.evaluate.verify import VerifyConfig, verify, verify_bundle
+from featherlite.evaluate.verify import VerifyConfig, verify
 from featherlite.models.golden import Golden, pack_golden, read_golden
 from featherlite.models.slim import slim
 from featherlite.step import Context
@@ -36,8 +37,15 @@ def changed(bundle: Bundle, name: str, content: bytes) -> Bundle:
     return bundle.with_files({f"exports/int8/{name}": content})
 
 
+def looked(bundle: Bundle, config: VerifyConfig, context: Context) -> list[dict]:
+    """What verify finds about each export, whether it passes or not."""
+    with contextlib.suppress(VerificationError):
+        verify(bundle, config, context)
+    return context.details["exports"]
+
+
 def failures(bundle: Bundle, context: Context, config: VerifyConfig = ON_LITERT) -> list[str]:
-    (found,) = [one for one in verify_bundle(bundle, config, context)["exports"] if one["name"] == "int8"]
+    (found,) = [one for one in looked(bundle, config, context) if one["name"] == "int8"]
     assert found["passed"] == (not found["failures"])
     return found["failures"]
 
@@ -103,7 +111,28 @@ def test_another_network_in_the_bundle_fails(quantized: Bundle, make_context: Ma
         verify(swapped, ON_LITERT, context)
     assert "made from another network" in caught.value.message
     assert "gives the network's answer on 33.3% of 24 photos" in caught.value.message
+    assert "representative photos" in caught.value.hint
+    assert "smaller network" not in caught.value.hint
     assert context.details["exports"][0]["runtimes"]["litert"]["agreement"] == pytest.approx(1 / 3)
+
+
+def test_what_does_not_fit_asks_for_a_smaller_network(quantized: Bundle, make_context: MakeContext) -> None:
+    tight = VerifyConfig(runtimes=("litert_reference",), max_flash_bytes=100)
+    with pytest.raises(VerificationError, match=r"int8: flash: needs [\d,]+ bytes \(at most 100 allowed\)") as caught:
+        verify(quantized, tight, make_context())
+    assert "build.input_px" in caught.value.hint
+    assert "representative photos" not in caught.value.hint
+
+
+def test_a_subject_that_names_no_export_is_refused(quantized: Bundle, make_context: MakeContext) -> None:
+    with pytest.raises(BundleError, match=r"export 'nope' speaks for it, .* it has: int8\."):
+        verify(quantized.with_files({}, subject="nope"), ON_LITERT, make_context())
+
+
+def test_a_subject_that_no_chosen_runtime_runs_is_refused(exported: Bundle, make_context: MakeContext) -> None:
+    spoken = exported.with_files({}, subject="float16")
+    with pytest.raises(RequestError, match=r"\(litert_reference\) ran what speaks .* 'float16' export"):
+        verify(spoken, VerifyConfig(runtimes=("litert_reference",)), make_context())
 
 
 def test_a_float_file_under_the_name_of_int8_fails(exported: Bundle, make_context: MakeContext) -> None:
@@ -129,13 +158,13 @@ def test_a_missing_runtime_is_told_or_refused(
 ) -> None:
     monkeypatch.setattr(room, "find_spec", lambda name: None)
     context = make_context()
-    (found,) = verify_bundle(quantized, VerifyConfig(split="val"), context)["exports"]
+    (found,) = looked(quantized, VerifyConfig(split="val"), context)
     assert found["passed"]
     assert set(found["runtimes"]) == {"keras", "litert", "litert_reference"}
     assert found["arena_bytes"] is None
     assert "not at hand" in context.details["warnings"][0]
     with pytest.raises(MissingExtraError, match="'mcu'"):
-        verify_bundle(quantized, VerifyConfig(runtimes=("tflm",)), make_context())
+        verify(quantized, VerifyConfig(runtimes=("tflm",)), make_context())
 
 
 def test_nothing_to_verify_is_refused(color_bundle: Bundle, quantized: Bundle, make_context: MakeContext) -> None:
@@ -151,7 +180,7 @@ def test_nothing_to_verify_is_refused(color_bundle: Bundle, quantized: Bundle, m
 
 def test_nothing_is_written_by_looking(quantized: Bundle, make_context: MakeContext) -> None:
     before = {name: quantized.read(name) for name in quantized.files}
-    verify_bundle(quantized, ON_LITERT, make_context())
+    verify(quantized, ON_LITERT, make_context())
     assert {name: quantized.read(name) for name in quantized.files} == before
     assert isinstance(quantized.files, MappingProxyType)
 

@@ -160,7 +160,9 @@ def measure(top1: Estimate | None, classes: int, subject: str = "network") -> Me
     )
 
 
-def report(step: str, seconds: float, before: Measure | None, after: Measure | None, **details: Any) -> StepReport:
+def report(
+    step: str, seconds: float, before: Measure | None, after: Measure | None, test_reads: int = 0, **details: Any
+) -> StepReport:
     return StepReport(
         step=step,
         id=step,
@@ -172,6 +174,7 @@ def report(step: str, seconds: float, before: Measure | None, after: Measure | N
         seconds=seconds,
         before=before,
         after=after,
+        test_reads=test_reads,
         details=details,
     )
 
@@ -193,8 +196,8 @@ def road(
         report("build", 4.1, None, built),
         report("train", 318.4, built, trained, curve=curve(), fit={"best_epoch": 22}),
         report("quantize", 21.7, trained, quantized, representative={"n": 200, "hash": "ab12", "seed": 7}),
-        report("evaluate", 4.9, quantized, tested),
-        report("verify", 11.6, tested, tested),
+        report("evaluate", 4.9, quantized, tested, test_reads=1),
+        report("verify", 11.6, tested, tested, test_reads=2),
     ]
 
 

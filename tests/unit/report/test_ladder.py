@@ -15,7 +15,9 @@ from featherlite.report.ladder import changes, ladder_rows, ladder_table
 Report = Callable[..., StepReport]
 
 
-def step(name: str, after: Measure | None = None, before: Measure | None = None, **details: Any) -> StepReport:
+def step(
+    name: str, after: Measure | None = None, before: Measure | None = None, test_reads: int = 0, **details: Any
+) -> StepReport:
     return StepReport(
         step=name.partition("-")[0],
         id=name,
@@ -27,6 +29,7 @@ def step(name: str, after: Measure | None = None, before: Measure | None = None,
         seconds=2.5,
         before=before,
         after=after,
+        test_reads=test_reads,
         details=details,
     )
 
@@ -64,8 +67,8 @@ def history() -> list[StepReport]:
         step("build", built),
         step("train", trained, built, warnings=["val loss rose"]),
         step("quantize", quantized, trained),
-        step("evaluate", tested, quantized),
-        step("verify", tested, tested),
+        step("evaluate", tested, quantized, test_reads=1),
+        step("verify", tested, tested, test_reads=2),
     ]
 
 
@@ -88,7 +91,7 @@ def test_rows_hold_what_the_executor_measured() -> None:
     json.dumps(rows)
 
 
-def test_the_last_row_is_the_int8_artefact_as_the_runtimes_ran_it() -> None:
+def test_the_row_of_verify_is_the_int8_artefact_as_the_runtimes_ran_it() -> None:
     last = ladder_rows(history(), VERIFY)[-1]
     assert (last["step"], last["subject"], last["bytes"], last["arena_bytes"], last["passed"]) == (
         "verify",
@@ -124,14 +127,58 @@ def test_changes_compare_the_same_photos_only() -> None:
     assert found[5] == pytest.approx(-0.05)
 
 
-def test_steps_that_leave_the_network_alone_are_marked() -> None:
-    flags = {row["id"]: row["changed"] for row in ladder_rows(history(), VERIFY)}
-    assert flags == {"split": False, "build": True, "train": True, "quantize": True, "evaluate": False, "verify": False}
+def test_steps_behind_verify_stay_behind_it() -> None:
+    again = measure(19, 20, "test", subject="int8", bytes=1500)
+    reports = [*history(), step("verify-2", again, again, test_reads=3), step("evaluate-2", again, again, test_reads=4)]
+    rows = ladder_rows(reports, VERIFY)
+    assert [row["id"] for row in rows] == [report.id for report in reports]
+    assert [row["id"] for row in rows if "runtimes" in row] == ["verify-2"]
+    assert changes(rows)[-3:] == [0, pytest.approx(-0.05), pytest.approx(0.1)]
+
+
+def test_a_change_reaches_over_rows_on_other_photos() -> None:
+    reports = [
+        step("train", measure(27, 30, "val")),
+        step("evaluate", measure(18, 20, "test"), test_reads=1),
+        step("quantize", measure(24, 30, "val"), test_reads=1),
+        step("evaluate-2", measure(16, 20, "test"), test_reads=2),
+        step("other", measure(10, 10, "val"), test_reads=2),
+    ]
+    assert changes(ladder_rows(reports, None)) == [None, None, pytest.approx(-0.1), pytest.approx(-0.1), None]
+
+
+def test_steps_that_only_measure_are_marked() -> None:
+    rows = ladder_rows(history(), VERIFY)
+    assert [row["id"] for row in rows if row["measures_only"]] == ["evaluate"]
+    plain = ladder_rows(history(), None)
+    assert [row["id"] for row in plain if row["measures_only"]] == ["evaluate", "verify"]
+    line = next(line for line in drawn(rows).splitlines() if line.startswith("evaluate"))
+    assert "1.50 KB" not in line
+    assert "90.0%" in line
+
+
+def test_a_training_that_kept_the_network_as_it_came_is_no_measuring() -> None:
+    trained = measure(27, 30, "val")
+    rows = ladder_rows([step("build", trained), step("train", trained, trained, fit={"best_epoch": 0})], None)
+    assert not rows[1]["measures_only"]
+    line = next(line for line in drawn(rows).splitlines() if line.startswith("train"))
+    assert line.split()[1:4] == ["1.00k", "5.00k", "4.00"]
+
+
+def test_a_test_reading_of_a_network_nobody_weighed_before_shows_its_weight() -> None:
+    (row,) = ladder_rows([step("evaluate", measure(18, 20, "test"), test_reads=1)], None)
+    assert not row["measures_only"]
 
 
 def test_a_damaged_verdict_is_refused_by_name() -> None:
     with pytest.raises(BundleError, match=r"verify\.json: bytes"):
         ladder_rows([], {"exports": [{"name": "int8", "bytes": "many"}]})
+
+
+@pytest.mark.parametrize("document", [[], 3, {"exports": 3}, {"exports": [3]}, {"exports": [{"bytes": -1}]}])
+def test_what_is_no_verdict_is_refused(document: Any) -> None:
+    with pytest.raises(BundleError, match=r"verify\.json: "):
+        ladder_rows(history(), document)
 
 
 @pytest.mark.parametrize("vary", [False, True])
@@ -167,3 +214,21 @@ def test_markup_in_names_is_text_and_drawings_are_called_drawings() -> None:
     text = drawn(rows, 120)
     assert "train-[red]x[/red]" in text
     assert "say nothing about real birds" in text
+    noted = step("train", measure(1, 3, "val"), warnings=["[bold]a.jpg[/nope] \x1b[31mred"], photos={"[b]val": 3})
+    found = {"exports": [VERIFY["exports"][1] | {"passed": False, "failures": ["[i]far[/x]\x1b]0;title\x07"]}]}
+    text = drawn(ladder_rows([noted, step("split", photos={"[b]val": 3, "test": "[x]"})], found), 120)
+    for said in ("[bold]a.jpg[/nope] \ufffd[31mred", "[i]far[/x]\ufffd]0;title\ufffd", "Photos: 3 [b]val.\n"):
+        assert said in text
+    assert "\x1b" not in text
+
+
+def test_the_notes_are_as_wide_as_the_terminal() -> None:
+    warning = "a sentence of some length " * 5
+    lines = drawn(ladder_rows([step("train", measure(1, 3, "val"), warnings=[warning])], None), 160).splitlines()
+    assert f"! train: {warning}".strip() in [line.strip() for line in lines]
+
+
+@pytest.mark.parametrize("warnings", [3, "text", {"a": 1}, None])
+def test_warnings_that_are_no_list_are_none(warnings: Any) -> None:
+    (row,) = ladder_rows([step("train", measure(1, 3, "val"), warnings=warnings)], None)
+    assert row["warnings"] == []

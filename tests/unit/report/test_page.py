@@ -246,6 +246,16 @@ def test_folders_are_taken_out_of_messages() -> None:
     assert without_places("see /data/x/y", Path("/data/x")) == "see y"
 
 
+def test_a_training_that_kept_nothing_says_so(make_bundle: Maker) -> None:
+    bundle = make_bundle()
+    assert "Epoch 22 was kept (dotted line)" in render_page(bundle, None)
+    lines = bundle.read("history.jsonl").replace(b'"best_epoch":22', b'"best_epoch":0')
+    page = render_page(bundle.with_files({"history.jsonl": lines}), None)
+    assert "No epoch was better than the network it started from" in page
+    assert "was kept (dotted line)" not in page
+    assert page.count("measures only") == 1, "evaluate"
+
+
 def test_a_damaged_document_is_named(make_bundle: Maker) -> None:
     bundle = make_bundle().with_json("metrics.json", {"test": {"n": "many"}})
     with pytest.raises(BundleError, match=r"metrics\.json: n"):

@@ -91,6 +91,7 @@ def test_the_best_epoch_is_kept_even_if_it_is_none(context: MakeContext, learned
     result = fit(network, wrong, VAL, config(epochs=2), again)
     assert result.best_epoch == 0
     assert same(before, weights(network))
+    assert any("No epoch was better than the network it started from" in told for told in again.details["warnings"])
 
 
 def test_without_validation_the_last_epoch_is_kept(context: MakeContext) -> None:

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from featherlite.cli.arguments import CommandOptions, ManyPaths, Positional, add_fields, parse, parser
 from featherlite.cli.terminal import Terminal
+from featherlite.errors import RequestError
 
 
 class PredictOptions(CommandOptions):
@@ -41,11 +42,15 @@ def main(argv: list[str], terminal: Terminal) -> int:
         if isinstance(outcome, str):
             failed += 1
             results.append({"path": str(path), "error": outcome})
-            terminal.show(f"{path}: not predicted: {outcome}")
+            terminal.show(f"not predicted: {outcome}")
         else:
             predictions = [{"label": label, "probability": probability} for label, probability in outcome]
             results.append({"path": str(path), "predictions": predictions})
             named = ", ".join(f"{label} {probability:.1%}" for label, probability in outcome)
             terminal.show(f"{path}: {named}")
+    if not results:
+        raise RequestError(
+            f"There is no photo in {', '.join(map(str, options.images))}.", "Name photos or their folder."
+        )
     terminal.finish({"results": results})
     return 1 if failed else 0

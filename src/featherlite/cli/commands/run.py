@@ -10,6 +10,7 @@ from pydantic import Field
 from featherlite.cli.arguments import CommandOptions, Positional, add_fields, parse, parser
 from featherlite.cli.road import walk
 from featherlite.cli.terminal import Terminal
+from featherlite.step import MAX_SEED
 
 
 class RunOptions(CommandOptions):
@@ -23,7 +24,7 @@ class RunOptions(CommandOptions):
     """folder for the results; a run that was stopped goes on there"""
     set: list[str] = Field(default_factory=list)
     """overrides, each as step.key=value"""
-    seed: int | None = Field(None, ge=0)
+    seed: int | None = Field(None, ge=0, le=MAX_SEED)
     """seed of everything random (default: the recipe's)"""
 
 

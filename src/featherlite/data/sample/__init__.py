@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,40 +69,35 @@ def draw_samples(
 
     `progress` is called with (photos done, photos in all). With `processes` above 1 that many spawned processes
     draw, so a calling script needs the usual `if __name__ == "__main__"` guard; the files are the same. The folder
-    appears under its name only once it is complete.
+    appears under its name only once it is complete; what a killed call left of it beside `out` is swept away.
 
     Raises:
         RequestError: `out` is a file or holds anything already.
         StorageError: `out` cannot be written.
     """
-    import shutil
-    import uuid
-
-    from ...errors import StorageError
+    from featherlite.data.sample.partial import partial_folder
+    from featherlite.errors import StorageError
 
     out = out.absolute()
     _refuse_occupied(out)
-    partial = out.parent / f".{out.name}.partial-{uuid.uuid4().hex[:8]}"
     try:
-        partial.mkdir(parents=True)
-        report = _fill(partial, out, config, progress, processes)
-        _refuse_occupied(out)
-        if out.is_dir():
-            out.rmdir()
-        partial.rename(out)
+        with partial_folder(out) as partial:
+            report = _fill(partial, out, config, progress, processes)
+            _refuse_occupied(out)
+            if out.is_dir():
+                out.rmdir()
+            partial.rename(out)
     except OSError as error:
         raise StorageError(
             f"Cannot write the sample photos to {str(out)!r}: {error.strerror or error}.",
             "Choose another folder, or make room and check its permissions.",
         ) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return report
 
 
 def is_drawn(folder: Path) -> bool:
     """Whether the folder holds sample photos drawn by featherlite, by the README.txt beside them."""
-    from .readme import TITLE
+    from featherlite.data.sample.readme import TITLE
 
     try:
         with (folder / "README.txt").open(encoding="utf-8") as readme:
@@ -112,7 +107,7 @@ def is_drawn(folder: Path) -> bool:
 
 
 def _refuse_occupied(out: Path) -> None:
-    from ...errors import RequestError, StorageError
+    from featherlite.errors import RequestError, StorageError
 
     hint = "Name a folder that does not exist yet, or empty this one first."
     if out.is_dir():
@@ -130,16 +125,17 @@ def _refuse_occupied(out: Path) -> None:
 
 def _fill(folder: Path, out: Path, config: SampleConfig, progress: Progress | None, processes: int) -> SampleReport:
     """Draw everything into `folder`; the report speaks of `out`."""
-    from .faults import plant_faults, write_faults
-    from .readme import readme_text
-    from .species import ALIKE, SPECIES
+    from featherlite.data.sample.faults import plant_faults, write_faults
+    from featherlite.data.sample.readme import readme_text
+    from featherlite.data.sample.species import ALIKE, SPECIES
+    from featherlite.data.sample.workers import drawn
 
     names = tuple(kind.name for kind in SPECIES[: config.species])
     for name in names:
         (folder / name).mkdir()
     total = config.species * config.photos
     jobs = [(config.seed, kind, index, config.px) for kind in range(config.species) for index in range(config.photos)]
-    for done, (job, data) in enumerate(zip(jobs, _drawn(jobs, processes), strict=True), start=1):
+    for done, (job, data) in enumerate(zip(jobs, drawn(jobs, processes), strict=True), start=1):
         (folder / photo_path(names[job[1]], job[2])).write_bytes(data)
         if progress is not None:
             progress(done, total)
@@ -154,28 +150,3 @@ def _fill(folder: Path, out: Path, config: SampleConfig, progress: Progress | No
 def photo_path(species: str, index: int) -> str:
     """The path below the folder of photo number `index` (from 0) of a species."""
     return f"{species}/{index + 1:03d}.jpg"
-
-
-def _drawn(jobs: list[tuple[int, int, int, int]], processes: int) -> Iterator[bytes]:
-    """The JPEG bytes of every job, in order, drawn here or in spawned processes."""
-    from .photo import draw_file
-
-    done = 0
-    if processes > 1 and len(jobs) > 16:
-        import multiprocessing
-        from concurrent.futures import ProcessPoolExecutor
-        from concurrent.futures.process import BrokenProcessPool
-
-        try:
-            context = multiprocessing.get_context("spawn")
-            with ProcessPoolExecutor(min(processes, len(jobs)), mp_context=context) as pool:
-                try:
-                    for data in pool.map(draw_file, *zip(*jobs, strict=True), chunksize=8):
-                        yield data
-                        done += 1
-                finally:
-                    pool.shutdown(wait=False, cancel_futures=True)  # an interrupted run waits for nothing
-        except BrokenProcessPool:  # no processes to be had here: go on alone
-            pass
-    for job in jobs[done:]:
-        yield draw_file(*job)

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageFilter
 
-from .camera import Light
-from .head import paint_bill, paint_eye, paint_head
-from .plumage import Palette, paint_body
-from .pose import Pose
-from .shapes import (
+from featherlite.data.sample.camera import Light
+from featherlite.data.sample.head import paint_bill, paint_eye, paint_head
+from featherlite.data.sample.plumage import Palette, paint_body
+from featherlite.data.sample.pose import Pose
+from featherlite.data.sample.shapes import (
     Color,
     Points,
     ellipse,
@@ -26,8 +26,8 @@ from .shapes import (
     streak_noise,
     stroke,
 )
-from .species import Species
-from .wing import TAIL_ROOT, paint_far_wing, paint_tail, paint_wing
+from featherlite.data.sample.species import Species
+from featherlite.data.sample.wing import TAIL_ROOT, paint_far_wing, paint_tail, paint_wing
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from .shapes import cloud_noise
+from featherlite.data.sample.shapes import cloud_noise
 
 
 @dataclass(frozen=True, slots=True)

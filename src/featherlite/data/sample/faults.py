@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageFilter
 
-from . import PlantedFault, photo_path
-from .camera import jpeg_bytes
-from .photo import DESCRIPTION, draw_photo
-from .species import ALIKE, SPECIES
+from featherlite.data.sample import PlantedFault, photo_path
+from featherlite.data.sample.camera import jpeg_bytes
+from featherlite.data.sample.photo import DESCRIPTION, draw_photo
+from featherlite.data.sample.species import ALIKE, SPECIES
 
 if TYPE_CHECKING:
-    from . import SampleConfig
+    from featherlite.data.sample import SampleConfig
 
 FRESH_INDEX = 1_000_000
 """Photos drawn only to be spoilt are numbered from here, so that no clean photo is their original."""

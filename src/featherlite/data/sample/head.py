@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image, ImageDraw
 
-from .camera import Light
-from .plumage import Palette
-from .pose import Pose
-from .shapes import Color, Frame, ellipse, fill, ribbon, rotation, shade, spline, stroke
-from .species import Species
+from featherlite.data.sample.camera import Light
+from featherlite.data.sample.plumage import Palette
+from featherlite.data.sample.pose import Pose
+from featherlite.data.sample.shapes import Color, Frame, ellipse, fill, ribbon, rotation, shade, spline, stroke
+from featherlite.data.sample.species import Species
 
 EYE = np.array([0.4, 0.14])
 

@@ -7,10 +7,10 @@ import math
 import numpy as np
 from PIL import Image, ImageFilter
 
-from .camera import Light
-from .pose import Pose
-from .scene import SEASONS
-from .shapes import Color, Points, blend, fill, ribbon, shade, spline, stroke
+from featherlite.data.sample.camera import Light
+from featherlite.data.sample.pose import Pose
+from featherlite.data.sample.scene import SEASONS
+from featherlite.data.sample.shapes import Color, Points, blend, fill, ribbon, shade, spline, stroke
 
 BARK: tuple[Color, ...] = ((92, 76, 62), (122, 106, 90), (70, 60, 54), (138, 128, 116), (104, 84, 58))
 

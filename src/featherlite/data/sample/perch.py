@@ -7,10 +7,10 @@ import math
 import numpy as np
 from PIL import Image
 
-from .camera import Light
-from .leaves import BARK, draw_sprig, leaf_color, lit
-from .pose import Pose
-from .shapes import Color, Points, blend, ellipse, fill, ribbon, shade, shifted, spline, stroke
+from featherlite.data.sample.camera import Light
+from featherlite.data.sample.leaves import BARK, draw_sprig, leaf_color, lit
+from featherlite.data.sample.pose import Pose
+from featherlite.data.sample.shapes import Color, Points, blend, ellipse, fill, ribbon, shade, shifted, spline, stroke
 
 WOOD: tuple[Color, ...] = ((148, 112, 74), (126, 116, 104), (168, 134, 92), (102, 82, 64))
 

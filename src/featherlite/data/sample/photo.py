@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from .bird import draw_bird
-from .camera import dappled, draw_light, jpeg_bytes, photograph
-from .leaves import draw_blades, draw_cover
-from .perch import draw_perch
-from .pose import draw_pose
-from .scene import draw_background, draw_place
-from .species import SPECIES
+from featherlite.data.sample.bird import draw_bird
+from featherlite.data.sample.camera import dappled, draw_light, jpeg_bytes, photograph
+from featherlite.data.sample.leaves import draw_blades, draw_cover
+from featherlite.data.sample.perch import draw_perch
+from featherlite.data.sample.pose import draw_pose
+from featherlite.data.sample.scene import draw_background, draw_place
+from featherlite.data.sample.species import SPECIES
 
 DESCRIPTION = (
     "A drawing made by featherlite (featherlite sample), not a photo of a real bird; the species is invented. "

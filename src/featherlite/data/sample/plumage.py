@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from .pose import Pose
-from .shapes import Color, ellipse, fill, ribbon, shade, spline
-from .species import Species
+from featherlite.data.sample.pose import Pose
+from featherlite.data.sample.shapes import Color, ellipse, fill, ribbon, shade, spline
+from featherlite.data.sample.species import Species
 
 
 @dataclass(frozen=True, slots=True)

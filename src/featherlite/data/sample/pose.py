@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .shapes import Frame, Points, rotation
-from .species import Species
+from featherlite.data.sample.shapes import Frame, Points, rotation
+from featherlite.data.sample.species import Species
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .faults import EXPLAINED
+from featherlite.data.sample.faults import EXPLAINED
 
 if TYPE_CHECKING:
-    from . import SampleConfig
+    from featherlite.data.sample import SampleConfig
 
 
 TITLE = "Sample photos drawn by featherlite"

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from .camera import Light
-from .shapes import Color, blend, shade, spline, stroke
+from featherlite.data.sample.camera import Light
+from featherlite.data.sample.shapes import Color, blend, shade, spline, stroke
 
 SEASONS: dict[str, tuple[Color, ...]] = {
     "summer": ((58, 92, 38), (92, 128, 50), (40, 66, 34), (128, 152, 74), (70, 104, 60)),

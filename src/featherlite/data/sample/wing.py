@@ -7,10 +7,22 @@ import math
 import numpy as np
 from PIL import Image
 
-from .plumage import Palette
-from .pose import Pose
-from .shapes import Color, Frame, Points, blend, ellipse, fill, rotation, shade, shifted, spline, stroke
-from .species import Species
+from featherlite.data.sample.plumage import Palette
+from featherlite.data.sample.pose import Pose
+from featherlite.data.sample.shapes import (
+    Color,
+    Frame,
+    Points,
+    blend,
+    ellipse,
+    fill,
+    rotation,
+    shade,
+    shifted,
+    spline,
+    stroke,
+)
+from featherlite.data.sample.species import Species
 
 SHOULDER = np.array([0.27, 0.06])
 TAIL_ROOT = np.array([-0.46, 0.02])

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from featherlite.bundle import Bundle, Label
+from featherlite.errors import RecipeError, RequestError
+from featherlite.history import StepReport
+from featherlite.recipe import parse_recipe
+from featherlite.run import Surroundings, _data_key, _goes_on_from, _step_key, run_step
+from featherlite.step import Silent
+
+
+def surroundings(data: Path, tmp_path: Path) -> Surroundings:
+    return Surroundings(tmp_path / "store", tmp_path / "cache", data, 0, Silent())
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    from PIL import Image
+
+    for label, color in (("a", "red"), ("b", "blue")):
+        (tmp_path / "photos" / label).mkdir(parents=True)
+        Image.new("RGB", (8, 8), color).save(tmp_path / "photos" / label / "1.png")
+    return tmp_path / "photos"
+
+
+def test_a_new_faulty_file_makes_the_data_new(photos: Path, tmp_path: Path) -> None:
+    """Else a rerun would reuse the former split, which does not tell of it."""
+    before = _data_key(surroundings(photos, tmp_path))
+    assert _data_key(surroundings(photos, tmp_path)) == before
+    (photos / "a" / "broken.jpg").write_text("junk")
+    assert _data_key(surroundings(photos, tmp_path)) != before
+
+
+def test_the_content_of_a_weights_file_counts(tmp_path: Path) -> None:
+    weights = tmp_path / "w.weights.h5"
+    weights.write_bytes(b"one")
+    steps = [{"step": "split"}, {"step": "build", "weights": str(weights)}]
+    build = parse_recipe({"steps": steps}, "test").steps[1]
+    before = _step_key("parent", build, 0)
+    assert _step_key("parent", build, 0) == before
+    assert _step_key("parent", build, 1) != before
+    assert _step_key("other", build, 0) != before
+    weights.write_bytes(b"two")
+    assert _step_key("parent", build, 0) != before
+
+
+def test_a_missing_weights_file_is_a_fault_of_the_recipe(tmp_path: Path) -> None:
+    steps = [{"step": "split"}, {"step": "build", "weights": str(tmp_path / "none.h5")}]
+    with pytest.raises(RecipeError, match="there is no file"):
+        parse_recipe({"steps": steps}, "test")
+
+
+def with_history(*keys: str) -> Bundle:
+    bundle = Bundle().with_labels((Label(name="a"), Label(name="b")))
+    for key in keys:
+        bundle = bundle.with_report(
+            StepReport(step="s", id="s", key=key, config={}, seed=0, code="c", started="2026", seconds=0)
+        )
+    return bundle
+
+
+@pytest.mark.parametrize(
+    ("there", "new", "goes_on"),
+    [(("1",), ("1", "2"), True), (("1", "2"), ("1",), False), (("1", "x"), ("1", "2", "3"), False), ((), ("1",), True)],
+)
+def test_a_failed_run_replaces_only_its_own_earlier_stage(
+    there: tuple[str, ...], new: tuple[str, ...], goes_on: bool, tmp_path: Path
+) -> None:
+    with_history(*there).save(tmp_path / "bundle")
+    assert _goes_on_from(tmp_path / "bundle", with_history(*new)) is goes_on
+    assert _goes_on_from(tmp_path / "nothing", with_history(*new))
+
+
+def test_a_step_says_what_its_bundle_lacks(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="needs network, preprocess, splits"):
+        run_step("train", with_history(), tmp_path / "out", {})
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_step_is_never_written_over_something(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "precious").touch()
+    with pytest.raises(RequestError, match="exists already"):
+        run_step("build", with_history(), tmp_path / "out", {})
