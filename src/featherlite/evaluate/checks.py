@@ -75,8 +75,8 @@ def compare(
         "loss": loss,
     }
     failures = []
-    if lsb is not None and row["max_lsb"] > bounds.lsb_of(runtime):
-        beyond = np.abs(lsb) > bounds.lsb_of(runtime)
+    if lsb is not None and not row["max_lsb"] <= bounds.lsb_of(runtime):  # so that NaN fails
+        beyond = ~(np.abs(lsb) <= bounds.lsb_of(runtime))
         failures.append(
             f"{runtime}: its outputs differ from the reference by up to {row['max_lsb']:g} LSB "
             f"(at most {bounds.lsb_of(runtime)} allowed; {int(beyond.any(axis=1).sum())} of {n} photos)"

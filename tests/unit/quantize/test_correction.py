@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
+
+from featherlite.models.logits import network_logits
+from featherlite.quantize.correction import correct, rounded
+
+PHOTOS = np.random.default_rng(0).integers(0, 256, (48, 32, 32, 3), dtype=np.uint8)
+
+
+def test_rounding_by_hand() -> None:
+    """Channel 0 has the step 1.27 / 127 = 0.01, channel 1 the step 0.5 / 127; a channel of zeros stays."""
+    kernel = np.zeros((1, 1, 2, 3), dtype=np.float32)
+    kernel[0, 0, :, 0] = 1.27, 0.0149
+    kernel[0, 0, :, 1] = -0.5, 0.0
+    expected = np.zeros_like(kernel)
+    expected[0, 0, :, 0] = 1.27, 0.01
+    expected[0, 0, :, 1] = -0.5, 0.0
+    np.testing.assert_allclose(rounded(kernel, (0, 1, 2)), expected, atol=1e-7)
+
+
+@settings(max_examples=50, deadline=None)
+@given(arrays(np.float32, (3, 3, 2, 4), elements=st.floats(-10, 10, width=32)))
+def test_rounding_moves_no_weight_by_more_than_half_a_step_and_once_is_enough(kernel: NDArray[np.float32]) -> None:
+    once = rounded(kernel, (0, 1, 2))
+    step = np.abs(kernel).max(axis=(0, 1, 2)) / 127
+    assert np.all(np.abs(once - kernel) <= step * 0.5 + 1e-5)
+    np.testing.assert_allclose(rounded(once, (0, 1, 2)), once, atol=1e-5)
+
+
+@pytest.fixture
+def network() -> Any:
+    """A small separable network whose BatchNorm knows its inputs, as after training."""
+    import keras
+
+    keras.utils.set_random_seed(1)
+    x = inputs = keras.Input((32, 32, 3))
+    for width in (6, 8, 12):
+        x = keras.layers.Conv2D(width, 1, use_bias=False)(x)
+        x = keras.layers.ReLU(6.0)(keras.layers.BatchNormalization(momentum=0.5)(x))
+        x = keras.layers.DepthwiseConv2D(3, strides=2, padding="same", use_bias=False)(x)
+        x = keras.layers.ReLU(6.0)(keras.layers.BatchNormalization(momentum=0.5)(x))
+    x = keras.layers.Conv2D(16, 1, use_bias=True, name="biased")(x)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    made = keras.Model(inputs, keras.layers.Dense(5, name="head_logits")(x))
+    for _ in range(8):
+        made((PHOTOS.astype(np.float32) - 128) / 128, training=True)
+    return made
+
+
+def noise_of(network: Any, wanted: NDArray[np.float32], photos: NDArray[np.uint8]) -> float:
+    return float(np.square(network_logits(network, photos) - wanted).mean())
+
+
+def test_the_correction_takes_most_of_the_rounding_back(network: Any) -> None:
+    """On photos that it was not measured on, the logits are closer than plain rounding leaves them."""
+    import keras
+
+    unseen = np.random.default_rng(9).integers(0, 256, (32, 32, 32, 3), dtype=np.uint8)
+    wanted = network_logits(network, unseen)
+    plain = keras.models.clone_model(network)
+    plain.set_weights(network.get_weights())
+    for layer in plain.layers:
+        if hasattr(layer, "kernel") and layer.name != "head_logits":
+            axes = (0, 1) if isinstance(layer, keras.layers.DepthwiseConv2D) else (0, 1, 2)
+            layer.kernel.assign(rounded(np.asarray(layer.kernel), axes))
+    calls: list[None] = []
+    assert correct(network, PHOTOS, lambda: calls.append(None)) == 7
+    assert len(calls) == 7
+    assert noise_of(network, wanted, unseen) < 0.8 * noise_of(plain, wanted, unseen)
+
+
+def test_kernels_end_on_the_grid_and_the_head_stays(network: Any) -> None:
+    import keras
+
+    head = np.asarray(network.get_layer("head_logits").kernel).copy()
+    correct(network, PHOTOS)
+    np.testing.assert_array_equal(np.asarray(network.get_layer("head_logits").kernel), head)
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.Conv2D):
+            kernel = np.asarray(layer.kernel)
+            steps = kernel / (np.abs(kernel).max(axis=(0, 1, 2), keepdims=True) / 127)
+            np.testing.assert_allclose(steps, np.rint(steps), atol=1e-3)
