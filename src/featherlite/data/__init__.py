@@ -1,0 +1,1 @@
+"""Photos: read, split, decoded once, drawn."""

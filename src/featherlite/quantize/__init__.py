@@ -1,0 +1,1 @@
+"""Steps that turn a network into integers."""

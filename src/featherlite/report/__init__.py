@@ -1,0 +1,1 @@
+"""What a run did, as a table and as a page."""

@@ -1,0 +1,1 @@
+"""What runs on the edge: no Keras, no TensorFlow."""

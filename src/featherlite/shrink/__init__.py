@@ -1,0 +1,1 @@
+"""Steps that make a network smaller: one file per technique."""
