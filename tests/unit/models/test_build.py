@@ -107,3 +107,23 @@ def test_without_keras_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setitem(sys.modules, "keras", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'featherlite\[train\]'"):
         built(tmp_path)
+
+
+def test_offline_a_build_fails_or_starts_from_scratch_as_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from urllib.error import URLError
+
+    from keras.src.utils import file_utils
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise URLError("no network")
+
+    monkeypatch.setattr(file_utils, "urlretrieve", refuse)
+    monkeypatch.setattr(file_utils.config, "keras_home", lambda: str(tmp_path))
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    options: dict[str, Any] = {"backbone": "MobileNetV2", "width": 0.35, "input_px": 96, "weights": "imagenet"}
+    with pytest.raises(RequestError, match=r"ImageNet weights of MobileNetV2 failed"):
+        built(tmp_path, **options)
+    bundle, ctx = built(tmp_path, offline="scratch", **options)
+    assert "network" in bundle.provides()
+    (warning,) = ctx.details["warnings"]
+    assert "starts from scratch instead" in warning
