@@ -15,10 +15,10 @@ def main(argv: list[str], terminal: Terminal) -> int:
     from featherlite.models.backbones import backbones
 
     parser("featherlite models", "List the backbones.").parse_args(argv)
-    table = Table("backbone", "input", "source", "licence of weights", box=None, header_style="bold", pad_edge=False)
-    cards = list(backbones().values())
+    table = Table("backbone", "input", "weights from", "their licence", box=None, header_style="bold", pad_edge=False)
+    cards = sorted(backbones().values(), key=lambda card: card.name.casefold())
     for card in cards:
-        table.add_row(card.name, f"{card.input_px} px", card.source, card.weights_licence)
+        table.add_row(card.name, f"{card.input_px} px", card.source or "from scratch", card.weights_licence or "-")
     terminal.show(table)
     terminal.finish({"models": [dataclasses.asdict(card) for card in cards]})
     return 0

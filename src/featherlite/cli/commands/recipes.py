@@ -14,7 +14,7 @@ def main(argv: list[str], terminal: Terminal) -> int:
 
     parser("featherlite recipes", "List the shipped recipes.").parse_args(argv)
     table = Table("recipe", "what comes out", "steps", box=None, header_style="bold", pad_edge=False)
-    loaded = [load_recipe(name) for name in shipped_recipes()]
+    loaded = [load_recipe(name) for name in sorted(shipped_recipes())]
     for recipe in loaded:
         table.add_row(recipe.name, recipe.title, " > ".join(plan.id for plan in recipe.steps))
     terminal.show(table)
