@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,8 @@ def walk(recipe: Recipe, data: Path, out: Path, terminal: Terminal) -> dict[str,
         terminal.close()
         if finished:
             terminal.show("", ladder_table(ladder_rows(finished, None)), "")
-            _rewrite_page(finished[-1], data, out)
+            with contextlib.suppress(FeatherliteError, OSError):  # the failure itself is what must be told
+                _rewrite_page(finished[-1], data, out)
         raise
     terminal.close()
     verify = run.bundle.read_json("verify.json") if "verify.json" in run.bundle else None
