@@ -173,6 +173,8 @@ class Bundle:
     def provides(self) -> set[str]:
         """What a later step can build on, in the words of `@step(needs=...)`."""
         named = {
+            "audit": "issues.parquet",
+            "decisions": "decisions.csv",
             "splits": "splits.parquet",
             "network": NETWORK,
             "labels": "labels.json",
@@ -198,7 +200,7 @@ class Bundle:
         kept = {
             name: source
             for name, source in self.files.items()
-            if not name.startswith("exports/") and name not in ("verify.json", "metrics.json")
+            if not name.startswith("exports/") and name not in ("verify.json", "metrics.json", "robustness.json")
         }
         kept[NETWORK] = network
         return type(self)(MappingProxyType(kept), "network", self.id or self.parent)

@@ -11,22 +11,32 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from featherlite.errors import DataError
 
-__all__ = ["FORMATS", "PhotoError", "Preprocess", "check", "decode", "network_input", "softmax", "to_rgb"]
+__all__ = ["FORMATS", "PhotoError", "Preprocess", "check", "decode", "network_input", "opened", "softmax", "to_rgb"]
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 """What Pillow may open (JPEG covers phones' MPO). Named, so that a hostile file cannot choose an obscure decoder."""
 
 MAX_PIXELS = 89_000_000
 """Photos with more pixels are refused from their header, before a byte of them is decoded (decompression bombs)."""
+
+CUTOFF_DIVISOR = 100
+"""Autocontrast gives up one value in so many at either end of the histogram."""
+
+MIN_SPAN = 32
+"""A photo whose levels span less than this is not stretched: what would grow is noise."""
+
+OPTIONS = ("autocontrast", "denoise")
+"""Fields that version 1 of the contract does not know. Written only where one is on."""
+PLAIN = {"version": 1, **dict.fromkeys(OPTIONS, False)}
 
 Pixels = NDArray[np.uint8]
 
@@ -36,11 +46,15 @@ class Preprocess(BaseModel):
 
     `fit` says how a photo that is not square becomes so: `crop` cuts the centre square, `squash` stretches the whole
     photo, `pad` keeps the whole photo and fills the rest with mid-grey (128, which is zero to the network).
+
+    `denoise` and `autocontrast` change the pixels after that, in this order, in integers alone: what a device does to
+    a frame of the input's size is then the same to the last bit. A contract with neither is of version 1 and looks as
+    it always did; with one of them it is of version 2, which a reader that does not know them refuses.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    version: Literal[1] = 1
+    version: Literal[1, 2] = 1
     width: int = Field(96, ge=16, le=1024, description="input width in pixels")
     height: int = Field(96, ge=16, le=1024, description="input height in pixels")
     fit: Literal["crop", "squash", "pad"] = "crop"
@@ -49,6 +63,28 @@ class Preprocess(BaseModel):
     channels: Literal["RGB"] = "RGB"
     offset: Literal[128] = 128
     scale: Literal[128] = 128
+    denoise: bool = Field(False, description="the median of each pixel and its eight neighbors, channel by channel")
+    autocontrast: bool = Field(False, description="levels stretched to 0..255, but for 1% of the values at either end")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_version(cls, value: Any) -> Any:
+        """The version that the options ask for, where none is given."""
+        if isinstance(value, dict) and "version" not in value and any(value.get(name) is True for name in OPTIONS):
+            return value | {"version": 2}
+        return value
+
+    @model_validator(mode="after")
+    def _of_this_version(self) -> Preprocess:
+        if (self.version == 2) != (self.denoise or self.autocontrast):
+            raise ValueError("version 2 is the one with denoise or autocontrast on, version 1 the one with neither")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """The fields of this version: a contract without options keeps the bytes, and so the hash, of version 1."""
+        fields: dict[str, Any] = handler(self)
+        return fields if self.version == 2 else {name: fields[name] for name in fields if name not in OPTIONS}
 
     def __call__(self, source: bytes | Path | Image.Image) -> Pixels:
         """One photo as the model wants it: uint8 [height, width, 3], RGB, 0..255.
@@ -57,10 +93,25 @@ class Preprocess(BaseModel):
             DataError: the source is not a photo that can be decoded in full.
         """
         image = source if isinstance(source, Image.Image) else decode(source)
-        return np.asarray(self.resize(image), dtype=np.uint8)
+        pixels = self.enhance(np.asarray(self._resized(image), dtype=np.uint8))
+        return pixels if pixels.shape[:2] == (self.height, self.width) else self._padded(pixels)
 
-    def resize(self, image: Image.Image) -> Image.Image:
-        """The RGB image brought to (width, height) as `fit` says."""
+    def enhance(self, pixels: Pixels) -> Pixels:
+        """A resized photo with its noise reduced and its levels stretched, where asked: uint8 [h, w, 3] for the same.
+
+        This is all that a device has to do to a camera's frame, if the frame has the input's size.
+        """
+        if self.denoise:
+            pixels = median3x3(pixels)
+        return stretched(pixels) if self.autocontrast else pixels
+
+    @property
+    def plain(self) -> Preprocess:
+        """The same contract with neither option: its pixels, put through this one's `enhance`, are this one's."""
+        return Preprocess.model_validate({name: getattr(self, name) for name in type(self).model_fields} | PLAIN)
+
+    def _resized(self, image: Image.Image) -> Image.Image:
+        """The photo at the size it takes within (width, height): all of it, but for `pad`."""
         size = (self.width, self.height)
         if image.size == size:
             return image
@@ -70,9 +121,12 @@ class Preprocess(BaseModel):
             return image.resize(size, Image.Resampling.BILINEAR, box=self._crop_box(*image.size))
         scale = min(self.width / image.width, self.height / image.height)
         inner = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-        canvas = Image.new("RGB", size, (self.offset,) * 3)
-        corner = ((self.width - inner[0]) // 2, (self.height - inner[1]) // 2)
-        canvas.paste(image.resize(inner, Image.Resampling.BILINEAR), corner)
+        return image.resize(inner, Image.Resampling.BILINEAR)
+
+    def _padded(self, pixels: Pixels) -> Pixels:
+        canvas = np.full((self.height, self.width, 3), self.offset, np.uint8)
+        top, left = (self.height - pixels.shape[0]) // 2, (self.width - pixels.shape[1]) // 2
+        canvas[top : top + pixels.shape[0], left : left + pixels.shape[1]] = pixels
         return canvas
 
     def _crop_box(self, width: int, height: int) -> tuple[float, float, float, float]:
@@ -83,6 +137,49 @@ class Preprocess(BaseModel):
             crop_width, crop_height = height * self.width / self.height, float(height)
         left, top = (width - crop_width) / 2, (height - crop_height) / 2
         return (left, top, left + crop_width, top + crop_height)
+
+
+def median3x3(pixels: Pixels) -> Pixels:
+    """Each pixel's median with its eight neighbors, by channel: uint8 [h, w, 3] for the same; edges are repeated.
+
+    Sorted in threes: the median of nine is the middle one of the largest low, the middle middle and the smallest high.
+
+    Source: A. W. Paeth, "Median Finding on a 3x3 Grid" (Graphics Gems, 1990).
+    """
+    height = pixels.shape[0]
+    wide = np.pad(pixels, ((1, 1), (1, 1), (0, 0)), mode="edge")
+    left, center, right = wide[:, :-2], wide[:, 1:-1], wide[:, 2:]
+    low = np.minimum(np.minimum(left, center), right)
+    middle = _middle(left, center, right)
+    high = np.maximum(np.maximum(left, center), right)
+    above, here, below = (slice(row, row + height) for row in range(3))
+    return _middle(
+        np.maximum(np.maximum(low[above], low[here]), low[below]),
+        _middle(middle[above], middle[here], middle[below]),
+        np.minimum(np.minimum(high[above], high[here]), high[below]),
+    )
+
+
+def _middle(a: Pixels, b: Pixels, c: Pixels) -> Pixels:
+    return np.asarray(np.maximum(np.minimum(a, b), np.minimum(np.maximum(a, b), c)), np.uint8)
+
+
+def stretched(pixels: Pixels) -> Pixels:
+    """The photo with its levels stretched to 0..255, all channels alike so that colors keep: uint8 [h, w, 3].
+
+    Of its h x w x 3 values, `values // 100` may be cut off at either end. `low` is the lowest level at which more
+    values than that lie at or below, `high` the highest at which more lie at or above. A level v becomes
+    ((v - low) * 255 + (high - low) // 2) // (high - low), limited to 0..255; nothing changes where high - low < 32.
+    """
+    counts = np.bincount(pixels.ravel(), minlength=256)
+    cut = pixels.size // CUTOFF_DIVISOR
+    low = int(np.argmax(np.cumsum(counts) > cut))
+    high = 255 - int(np.argmax(np.cumsum(counts[::-1]) > cut))
+    span = high - low
+    if span < MIN_SPAN:
+        return pixels
+    levels = np.clip(np.arange(256), low, high) - low
+    return ((levels * 255 + span // 2) // span).astype(np.uint8)[pixels]
 
 
 class PhotoError(DataError):
@@ -103,7 +200,7 @@ def decode(source: bytes | Path) -> Image.Image:
     Raises:
         PhotoError: empty, not an image, of a format outside `FORMATS`, truncated, or of too many pixels.
     """
-    with _opened(source) as image:
+    with opened(source) as image:
         image.load()
         return to_rgb(_upright(image))
 
@@ -116,7 +213,7 @@ def check(source: bytes | Path) -> None:
     Raises:
         PhotoError: as `decode`.
     """
-    with _opened(source) as image:
+    with opened(source) as image:
         if image.format in ("JPEG", "MPO"):
             image.draft("RGB", (1, 1))
         image.load()
@@ -124,7 +221,7 @@ def check(source: bytes | Path) -> None:
 
 
 @contextmanager
-def _opened(source: bytes | Path) -> Iterator[Image.Image]:
+def opened(source: bytes | Path) -> Iterator[Image.Image]:
     """The image with only its header read, within the limits; whatever goes wrong inside becomes a PhotoError."""
     where = str(source) if isinstance(source, Path) else f"{len(source)} bytes"
     too_many = f"too many pixels, at most {MAX_PIXELS // 1_000_000} million allowed"

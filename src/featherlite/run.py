@@ -151,8 +151,8 @@ def run_step(
         saved = result.save(out if out is not None else Path(work) / "result")
         if out is None:
             saved = _in_memory(saved)
-            if step.reads_test:
-                bundle.remember(test_reads=saved.metrics.get("test", {}).get("reads"))
+            if step.reads_test and "test" in saved.metrics:  # evaluate --split val opens no test split
+                bundle.remember(test_reads=saved.metrics["test"].get("reads"))
         if around.data is not None:
             saved.remember(data=str(around.data))
     return saved, saved.history[-1]

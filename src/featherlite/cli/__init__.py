@@ -23,6 +23,9 @@ __all__ = ["Command", "all_commands", "main"]
 GROUPS = {
     "demo": "Start here",
     "sample": "Start here",
+    "data": "Your photos",
+    "audit": "Your photos",
+    "clean": "Your photos",
     "run": "The road",
     "predict": "Use a bundle",
     "ladder": "Use a bundle",
@@ -84,7 +87,9 @@ def overview() -> str:
     for command in all_commands().values():
         if command.name not in GROUPS:
             groups.setdefault("More", []).append((command.name, command.summary))
-    groups["Steps: featherlite STEP IN OUT"] = [(entry.name, entry.summary) for entry in steps().values()]
+    groups["Steps: featherlite STEP IN OUT"] = [
+        (entry.name, entry.summary) for entry in steps().values() if entry.name not in all_commands()
+    ]
     lines = ["usage: featherlite COMMAND [--help] [--json] [--quiet] ...", ""]
     lines += ["A folder of photos in; the smallest classifier that still tells the species apart out.", ""]
     width = max(len(name) for entries in groups.values() for name, _ in entries)

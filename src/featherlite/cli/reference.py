@@ -29,6 +29,8 @@ def reference() -> str:
     for command in all_commands().values():
         parts += [f"## featherlite {command.name}", "", "```text", _command_help(command.module), "```", ""]
     for name in steps():
+        if name in all_commands():  # the command is what a user meets; the step behind it has the same settings
+            continue
         parts += [
             f"## featherlite {name}",
             "",

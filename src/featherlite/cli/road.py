@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from featherlite.cli.terminal import Terminal
 from featherlite.errors import FeatherliteError
 from featherlite.history import StepReport
 from featherlite.recipe import Recipe
+
+if TYPE_CHECKING:
+    from featherlite.bundle import Bundle
 
 __all__ = ["walk"]
 
@@ -17,7 +20,6 @@ __all__ = ["walk"]
 def walk(recipe: Recipe, data: Path, out: Path, terminal: Terminal) -> dict[str, Any]:
     """Runs the recipe, shows its ladder, writes its page; returns the JSON document."""
     from featherlite.report.ladder import ladder_rows, ladder_table
-    from featherlite.report.page import write_page
     from featherlite.run import run_recipe
 
     place = {plan.id: number for number, plan in enumerate(recipe.steps, start=1)}
@@ -39,12 +41,14 @@ def walk(recipe: Recipe, data: Path, out: Path, terminal: Terminal) -> dict[str,
         if finished:
             terminal.show("", ladder_table(ladder_rows(finished, None)), "")
             with contextlib.suppress(FeatherliteError, OSError):  # the failure itself is what must be told
-                _rewrite_page(finished[-1], data, out)
+                page = _rewrite_pages(finished[-1], data, out)
+                if page is not None:
+                    terminal.show(f"Page: {page}")
         raise
     terminal.close()
     verify = run.bundle.read_json("verify.json") if "verify.json" in run.bundle else None
     rows = ladder_rows(run.bundle.history, verify)
-    page = write_page(run.bundle, data, out / "report.html")
+    page = _write_pages(run.bundle, data, out)
     terminal.show("", ladder_table(rows), "", f"Bundle: {out / 'bundle'}   Page: {page}")
     return {
         "recipe": recipe.name,
@@ -56,14 +60,29 @@ def walk(recipe: Recipe, data: Path, out: Path, terminal: Terminal) -> dict[str,
     }
 
 
-def _rewrite_page(last: StepReport, data: Path, out: Path) -> None:
-    """Makes the page speak of this failed run, where its steps are what the bundle now holds."""
+def _rewrite_pages(last: StepReport, data: Path, out: Path) -> Path | None:
+    """Makes the pages speak of this failed run, where its steps are what the bundle now holds; the one to look at."""
     from featherlite.bundle import Bundle
-    from featherlite.report.page import write_page
+    from featherlite.report.audited import AUDIT_PAGE
 
     bundle = Bundle.open(out / "bundle")
-    if bundle.history[-1].key == last.key:
-        write_page(bundle, data, out / "report.html")
+    if bundle.history[-1].key != last.key:
+        return None
+    page = _write_pages(bundle, data, out)
+    return out / AUDIT_PAGE if last.step == "audit" else page
+
+
+def _write_pages(bundle: Bundle, data: Path, out: Path) -> Path:
+    """The path of the run's page; the audit's page, which it links, is written first where there was an audit."""
+    from featherlite.data.audit_tables import ISSUES
+    from featherlite.report.audit_page import bundle_audit, write_audit_page
+    from featherlite.report.audited import AUDIT_PAGE
+    from featherlite.report.page import write_page
+    from featherlite.run import cache_folder
+
+    if ISSUES in bundle:
+        write_audit_page(bundle_audit(bundle, data, cache_folder()), data, out / AUDIT_PAGE, in_run=True)
+    return write_page(bundle, data, out / "report.html")
 
 
 def _outcome(report: StepReport) -> str:

@@ -1,6 +1,6 @@
 """Who goes into which split: seeded, stratified by class, stable, and with no photo on two sides.
 
-Photos that are byte-identical or share a group form one *unit*; a unit goes into one split as a whole. Within each
+Photos that show the same picture or share a group form one *unit*; a unit goes into one split as a whole. Within each
 class, units are ranked by a hash of (seed, unit), and each split takes the best ranked that are left: test first, then
 val, then calibration. A photo more or less therefore moves few others, and the test split does not depend on how large
 the others are asked to be.
@@ -11,15 +11,13 @@ from __future__ import annotations
 import hashlib
 import heapq
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from featherlite.data.listing import GUARDED
 from featherlite.data.source import Photo
 
-__all__ = ["GUARDED", "Unit", "cut", "keep_at_most", "settle", "units_of"]
-
-GUARDED = ("test", "val", "calibration", "train")
-"""Where the copies of a photo go that was given to two splits: to the one that must be kept cleanest."""
+__all__ = ["Unit", "cut", "folds", "keep_at_most", "settle", "units_of"]
 
 
 @dataclass(frozen=True)
@@ -31,8 +29,8 @@ class Unit:
     photos: tuple[Photo, ...]
 
 
-def units_of(photos: Sequence[Photo]) -> list[Unit]:
-    """The photos joined into units by equal content and equal group, sorted by key."""
+def units_of(photos: Sequence[Photo], twins: Iterable[Sequence[str]] = ()) -> list[Unit]:
+    """The photos joined into units by equal content, equal group and clusters of twins (sha256s), sorted by key."""
     parent: dict[str, str] = {}
 
     def root(node: str) -> str:
@@ -41,11 +39,17 @@ def units_of(photos: Sequence[Photo]) -> list[Unit]:
             node = parent[node]
         return node
 
-    for photo in photos:
-        content, group = root(f"sha256:{photo.sha256}"), f"group:{photo.group}"
-        if photo.group is not None and content != root(group):
-            first, second = sorted((content, root(group)))  # "group:" sorts first: adding a photo keeps the name
+    def join(one: str, other: str) -> None:
+        first, second = sorted((root(one), root(other)))  # "group:" sorts first: adding a photo keeps the name
+        if first != second:
             parent[second] = first
+
+    for photo in photos:
+        if photo.group is not None:
+            join(f"sha256:{photo.sha256}", f"group:{photo.group}")
+    for cluster in twins:
+        for sha256 in cluster[1:]:
+            join(f"sha256:{cluster[0]}", f"sha256:{sha256}")
     members: dict[str, list[Photo]] = defaultdict(list)
     for photo in photos:
         members[root(f"sha256:{photo.sha256}")].append(photo)
@@ -107,6 +111,14 @@ def cut(units: Sequence[Unit], fractions: Mapping[str, float], seed: int, has_tr
             result[unit.key] = split
         spare = {label: [unit for unit in its if result[unit.key] == "train"] for label, its in spare.items()}
     return result
+
+
+def folds(units: Sequence[Unit], count: int, seed: int) -> dict[str, int]:
+    """Unit key -> fold, 0 to count - 1: about equally many photos in each, over the whole set and within each class."""
+    everywhere = frozenset(unit.label for unit in units)
+    shares = {str(number): 1 / count for number in range(count - 1)}
+    result = cut(units, shares, seed, everywhere)
+    return {key: count - 1 if name == "train" else int(name) for key, name in result.items()}
 
 
 def _choose(seats: int, claims: Mapping[str, float], spare: Mapping[str, Sequence[Unit]], salt: str) -> list[Unit]:

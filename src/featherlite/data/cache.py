@@ -14,7 +14,7 @@ import hashlib
 import logging
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from uuid import uuid4
 
@@ -24,11 +24,12 @@ from numpy.typing import NDArray
 
 from featherlite.bundle import storage_guard, write_atomically
 from featherlite.data.pool import chunks, in_order
+from featherlite.data.reader import PhotoReader, ReadError
 from featherlite.errors import DataError
 from featherlite.preprocess import PhotoError, Pixels, Preprocess
 from featherlite.step import Progress
 
-__all__ = ["ShardedPixels", "decoded", "store_folder"]
+__all__ = ["CHUNK", "ShardedPixels", "decoded", "decoded_stream", "store_folder"]
 
 log = logging.getLogger("featherlite")
 
@@ -101,6 +102,22 @@ def decoded(
     return ShardedPixels(shards, places[:, 0].copy(), places[:, 1].copy(), shape)
 
 
+def decoded_stream(
+    photos: Sequence[tuple[str, str]], reader: PhotoReader, preprocess: Preprocess
+) -> Generator[Pixels, None, None]:
+    """The pixels of `photos` ((path, sha256) each) in blocks of at most CHUNK, in their order; nothing is stored.
+
+    Raises:
+        DataError: as `decoded`.
+    """
+
+    def decode_all(part: Sequence[tuple[str, str]]) -> Pixels:
+        return np.stack([_decode(reader, path, sha256, preprocess) for path, sha256 in part])
+
+    with contextlib.closing(in_order(decode_all, chunks(photos, CHUNK))) as blocks:
+        yield from blocks
+
+
 def _open_store(folder: Path, shape: tuple[int, int, int]) -> tuple[list[Pixels], dict[str, tuple[int, int]]]:
     """All whole shards, mapped, and sha256 -> (shard, row). A damaged shard is deleted, to be decoded again."""
     shards: list[Pixels] = []
@@ -127,21 +144,19 @@ def _build(
     photos: Sequence[tuple[str, str]], root: Path, preprocess: Preprocess, folder: Path, progress: Progress
 ) -> None:
     """Decodes photos into new shards."""
-    _refuse_missing(photos, root)
+    reader = PhotoReader(root)
+    _refuse_missing(photos, reader)
     per_shard = max(CHUNK, SHARD_BYTES // (preprocess.height * preprocess.width * 3))
     with storage_guard(folder):
         folder.mkdir(parents=True, exist_ok=True)
         _sweep(folder)
 
-    def decode_all(part: Sequence[tuple[str, str]]) -> Pixels:
-        return np.stack([_decode(root, path, sha256, preprocess) for path, sha256 in part])
-
     progress.start(f"Decoding photos to {preprocess.width}x{preprocess.height}", len(photos))
-    for part in chunks(photos, per_shard):
-        with contextlib.closing(in_order(decode_all, chunks(part, CHUNK))) as blocks:
-            _write_shard(
-                folder, [sha256 for _, sha256 in part], (preprocess.height, preprocess.width), blocks, progress
-            )
+    with reader:
+        for part in chunks(photos, per_shard):
+            with contextlib.closing(decoded_stream(part, reader, preprocess)) as blocks:
+                names = [sha256 for _, sha256 in part]
+                _write_shard(folder, names, (preprocess.height, preprocess.width), blocks, progress)
     progress.finish()
 
 
@@ -180,24 +195,25 @@ def _sweep(folder: Path) -> None:
                 file.unlink()
 
 
-def _refuse_missing(photos: Sequence[tuple[str, str]], root: Path) -> None:
-    gone = [path for path, _ in photos if not (root / path).is_file()]
+def _refuse_missing(photos: Sequence[tuple[str, str]], reader: PhotoReader) -> None:
+    gone = [path for path, _ in photos if reader.locate(path) is None]
     if gone:
         shown = ", ".join(f"'{path}'" for path in gone[:5])
         raise DataError(
-            f"{len(gone)} photos of the split are not under {root}: {shown}{' ...' if len(gone) > 5 else ''}.",
+            f"{len(gone)} photos of the split are not under {reader.root}: {shown}{' ...' if len(gone) > 5 else ''}.",
             "Give the folder that was split as --data, or split again.",
         )
 
 
-def _decode(root: Path, path: str, sha256: str, preprocess: Preprocess) -> Pixels:
+def _decode(reader: PhotoReader, path: str, sha256: str, preprocess: Preprocess) -> Pixels:
+    where = f"'{path}' under {reader.root}"
     try:
-        content = (root / path).read_bytes()
-    except OSError as error:
-        raise DataError(f"'{path}' under {root} cannot be read: {error.strerror}.", "Check the disk.") from None
+        content = reader.read(path)
+    except ReadError as error:
+        raise DataError(f"{where}: {error.why}.", error.hint) from None
     if hashlib.sha256(content).hexdigest() != sha256:
-        raise DataError(f"'{path}' under {root} is not the photo that was split: its content changed.", "Split again.")
+        raise DataError(f"{where} is not the photo that was split: its content changed.", "Split again.")
     try:
         return preprocess(content)
     except PhotoError as error:
-        raise DataError(f"'{path}' under {root}: {error.why}.", "Remove it and split again.") from None
+        raise DataError(f"{where}: {error.why}.", "Remove it and split again.") from None

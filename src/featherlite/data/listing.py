@@ -10,7 +10,17 @@ from pathlib import Path
 
 from featherlite.errors import DataError
 
-__all__ = ["LAYOUT_HINT", "SPLIT_WORDS", "Candidate", "Fault", "Listing", "alike", "class_label", "refuse_alike"]
+__all__ = [
+    "GUARDED",
+    "LAYOUT_HINT",
+    "SPLIT_WORDS",
+    "Candidate",
+    "Fault",
+    "Listing",
+    "alike",
+    "class_label",
+    "refuse_alike",
+]
 
 SPLIT_WORDS = {
     "train": "train",
@@ -18,19 +28,24 @@ SPLIT_WORDS = {
     "val": "val",
     "valid": "val",
     "validation": "val",
+    "dev": "val",
     "test": "test",
     "testing": "test",
     "calibration": "calibration",
 }
 """Folder names and CSV values, in any case, and the split they mean."""
 
+GUARDED = ("test", "val", "calibration", "train")
+"""The splits, those that must be kept cleanest first: a photo that was given to two of them belongs to the first."""
+
 LAYOUT_HINT = (
     "Give a folder that holds one folder of photos per class, or train/valid/test folders that hold those,"
-    " or a CSV with the columns path,label[,split][,group]."
+    " or a CSV or Parquet table with the columns path,label[,split][,group], or Parquet files with embedded photos,"
+    " or tar shards."
 )
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True, order=True, slots=True)
 class Fault:
     """One file or folder that is not used: where, a short reason code, and a sentence."""
 
@@ -39,15 +54,30 @@ class Fault:
     message: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Candidate:
-    """A file that claims to be a photo; `path` is relative to the root, POSIX, unless the CSV gave it as absolute."""
+    """Something that claims to be a photo; small, since a set may have millions.
+
+    `path` is its name for good: relative to `base`, POSIX, unless a table gave it as absolute; for a photo inside a
+    container a virtual path (`a.tar/beak/1.jpg`), and `container` is then the real file that holds it.
+    """
 
     path: str
-    file: str
     label: str
+    base: str
     split: str | None = None
     group: str | None = None
+    container: str | None = None
+
+    @property
+    def file(self) -> str:
+        """The real file whose size and times say whether the photo has changed: the container, where there is one."""
+        return self.container or self.place
+
+    @property
+    def place(self) -> str:
+        """Base and path as one: the photo's own key, also where many photos share a container."""
+        return self.path if self.path.startswith("/") else f"{self.base}/{self.path}"
 
 
 @dataclass
@@ -98,3 +128,8 @@ def alike(one: str, other: str) -> DataError:
         f"The classes {names} differ only in case, spaces or Unicode form.",
         "Join them, or rename one: many file systems and tools cannot tell them apart.",
     )
+
+
+def split_word(word: str) -> str | None:
+    """The split that a word, in any case, stands for; None where it stands for none."""
+    return SPLIT_WORDS.get(word.strip().casefold())

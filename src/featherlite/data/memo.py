@@ -10,34 +10,36 @@ import logging
 import os
 import sqlite3
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
-import PIL
+from featherlite.data.look import look_version
 
 __all__ = ["Memo", "Verdict"]
 
 log = logging.getLogger("featherlite")
 
-CHECK = f"1/{PIL.__version__}"
-"""Version of the check that a verdict came from; verdicts of another one are not believed."""
-
 TABLE = """
-CREATE TABLE IF NOT EXISTS verdicts (
-    file BLOB PRIMARY KEY, size INTEGER, mtime_ns INTEGER, ctime_ns INTEGER, check_version TEXT,
-    sha256 TEXT, reason TEXT, why TEXT
-) WITHOUT ROWID
+CREATE TABLE IF NOT EXISTS looks (
+    file BLOB PRIMARY KEY, size INTEGER, mtime_ns INTEGER, ctime_ns INTEGER, look_version TEXT,
+    sha256 TEXT, reason TEXT, why TEXT, look BLOB
+)
 """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a file's content is: its sha256, and why it is no photo (`reason` is empty where it is one)."""
+    """What a file's content is: its sha256; its look, or, where it is no photo, the reason why."""
 
     sha256: str
     reason: str = ""
     why: str = ""
+    look: bytes = b""
+
+    def without_look(self) -> Verdict:
+        """The same verdict with the look left out, for where that is kept elsewhere."""
+        return replace(self, look=b"")
 
 
 class Memo:
@@ -74,14 +76,14 @@ class Memo:
         if self._store is None:
             return nothing
         query = (
-            "SELECT sha256, reason, why FROM verdicts WHERE file = ? AND size = ? AND mtime_ns = ?"
-            " AND ctime_ns = ? AND check_version = ?"
+            "SELECT sha256, reason, why, look FROM looks WHERE file = ? AND size = ? AND mtime_ns = ?"
+            " AND ctime_ns = ? AND look_version = ?"
         )
         found: list[Verdict | None] = []
         try:
             self._store.execute("BEGIN")  # one lock for all: several times as fast
             for file, facts in files:
-                key = (os.fsencode(file), facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, CHECK)
+                key = (os.fsencode(file), facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, look_version())
                 row = self._store.execute(query, key).fetchone()
                 found.append(Verdict(*row) if row is not None else None)
             self._store.execute("COMMIT")
@@ -96,14 +98,14 @@ class Memo:
             return
         rows = [
             (
-                *(os.fsencode(file), facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, CHECK),
-                *(verdict.sha256, verdict.reason, verdict.why),
+                *(os.fsencode(file), facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, look_version()),
+                *(verdict.sha256, verdict.reason, verdict.why, verdict.look),
             )
             for file, facts, verdict in found
         ]
         try:
             with self._store:
-                self._store.executemany("INSERT OR REPLACE INTO verdicts VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+                self._store.executemany("INSERT OR REPLACE INTO looks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
         except sqlite3.Error as error:
             self._give_up(error)
 

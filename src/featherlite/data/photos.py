@@ -53,10 +53,9 @@ def load_photos(bundle: Bundle, split: str, ctx: Context, preprocess: Preprocess
         raise BundleError(
             f"The splits name the class '{unknown[0]}', and labels.json does not.", "Run the split again."
         )
-    root = ctx.data.parent if ctx.data is not None and ctx.data.is_file() else ctx.data
     images = decoded(
         list(zip(rows.path, rows.sha256, strict=True)),
-        root,
+        ctx.data,
         preprocess or bundle.preprocess,
         ctx.cache,
         ctx.progress,

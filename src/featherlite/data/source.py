@@ -1,6 +1,7 @@
 """The photos of a folder or CSV, each proven readable, and a fault for every file that is not used.
 
-Every photo is read to its last byte once and its verdict remembered (memo.py): a repeated scan costs one stat a photo.
+Every photo is read and decoded once; the verdict on it and what the decode found out, its look, are remembered
+(memo.py): a repeated scan costs one stat a photo.
 """
 
 from __future__ import annotations
@@ -9,30 +10,34 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from featherlite.data.folders import list_folder
-from featherlite.data.listing import LAYOUT_HINT, Candidate, Fault, Listing, refuse_alike
+import numpy as np
+from numpy.typing import NDArray
+
+from featherlite.data.listing import LAYOUT_HINT, Candidate, Fault
+from featherlite.data.look import look, look_dtype
 from featherlite.data.memo import Memo, Verdict
 from featherlite.data.pool import chunks, in_order
-from featherlite.data.table import list_table
+from featherlite.data.reader import PhotoReader, ReadError
+from featherlite.data.sources import listing_of
 from featherlite.errors import DataError
-from featherlite.preprocess import PhotoError, check
+from featherlite.preprocess import PhotoError
 from featherlite.step import Progress, Silent
 
 __all__ = ["Fault", "Photo", "Scan", "scan"]
 
-MAX_BYTES = 512 * 2**20
-"""Files larger than this are no photos; they are not read."""
-
 CHUNK = 32
+RECALLED = 4096
+"""Verdicts asked of the memo at once."""
+
 KEEP_EVERY = 64
 """Chunks between two writes of the memo: what a killed scan loses at most."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Photo:
     """One readable photo. `path` is relative to the root, POSIX; absolute only where a CSV named it so."""
 
@@ -46,12 +51,16 @@ class Photo:
 
 @dataclass(frozen=True)
 class Scan:
-    """What a root holds: photos and faults, both sorted by path. `layout` is folders, splits or csv."""
+    """What a root holds: photos and faults, both sorted by path. `layout` is folders, splits or csv.
+
+    `looks` is what one decode of each photo found out, one row a photo (data/look.py).
+    """
 
     root: Path
     layout: str
     photos: tuple[Photo, ...]
     faults: tuple[Fault, ...]
+    looks: NDArray[np.void] = field(default_factory=lambda: np.zeros(0, look_dtype()), compare=False, repr=False)
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
@@ -79,36 +88,24 @@ def scan(root: Path, progress: Progress | None = None, cache: Path | None = None
         DataError: no such folder; empty; no photo can be read; fewer than two classes have photos; class names that
             cannot be told apart; a CSV that cannot be understood.
     """
-    listing = _list(root)
-    verdicts = _verdicts(listing.candidates, cache, progress or Silent())
+    listing = listing_of(root)
+    candidates = sorted(listing.candidates, key=lambda candidate: candidate.path)
+    verdicts = _verdicts(root, candidates, cache, progress or Silent())
     photos: list[Photo] = []
-    for candidate, size, verdict in verdicts:
+    for candidate, size, verdict in zip(candidates, verdicts.sizes.tolist(), verdicts.found, strict=True):
         if verdict.reason:
             listing.fault(candidate.path, verdict.reason, verdict.why)
         else:
             where = (candidate.path, candidate.label, verdict.sha256, size, candidate.split, candidate.group)
             photos.append(Photo(*where))
+    looks = _compacted(verdicts.looks, np.array([not verdict.reason for verdict in verdicts.found], bool))
     used = {photo.label for photo in photos}
     for folder, label in listing.folders.items():
         if label not in used:
             listing.fault(folder, "empty-class", f"class '{label}' has no readable photo and is left out")
     faults = tuple(sorted(set(listing.faults)))
     _refuse_too_few(root, used, faults)
-    return Scan(root, listing.layout, tuple(sorted(photos, key=lambda photo: photo.path)), faults)
-
-
-def _list(root: Path) -> Listing:
-    try:
-        is_file, exists = root.is_file(), root.exists()
-    except (OSError, ValueError) as error:
-        raise DataError(f"{root} cannot be read: {error}.", "Check its name and permissions.") from None
-    if not exists:
-        raise DataError(f"{root}: no such folder or file.", LAYOUT_HINT)
-    if is_file and root.suffix.casefold() != ".csv":
-        raise DataError(f"{root} is a file, and not a .csv.", LAYOUT_HINT)
-    listing = list_table(root) if is_file else list_folder(root)
-    refuse_alike({*listing.folders.values(), *(candidate.label for candidate in listing.candidates)})
-    return listing
+    return Scan(root, listing.layout, tuple(photos), faults, looks)
 
 
 def _refuse_too_few(root: Path, used: set[str], faults: tuple[Fault, ...]) -> None:
@@ -126,61 +123,91 @@ def _refuse_too_few(root: Path, used: set[str], faults: tuple[Fault, ...]) -> No
 
 # ---- reading -----------------------------------------------------------------------------------------------------
 
-Judged = tuple[Candidate, int, Verdict]
+
+@dataclass(frozen=True)
+class Verdicts:
+    """What was found out about each candidate: its verdict, its size in bytes, its look."""
+
+    found: list[Verdict]
+    sizes: NDArray[np.int64]
+    looks: NDArray[np.void]
 
 
-def _verdicts(candidates: Sequence[Candidate], cache: Path | None, progress: Progress) -> list[Judged]:
-    """Every candidate with its size and verdict, from the memo or by reading it."""
-    judged: list[Judged] = []
-    unread: list[Candidate] = []
-    with Memo(cache) as memo:
-        there: list[tuple[Candidate, os.stat_result]] = []
-        for candidate in candidates:
-            try:
-                there.append((candidate, os.stat(candidate.file)))  # noqa: PTH116  (a million Path objects cost more)
-            except OSError:
-                unread.append(candidate)  # gone since it was listed: reading it says so
-        known = memo.recall([(candidate.file, facts) for candidate, facts in there])
-        for (candidate, facts), verdict in zip(there, known, strict=True):
-            if verdict is None:
-                unread.append(candidate)
-            else:
-                judged.append((candidate, facts.st_size, verdict))
+def _verdicts(root: Path, candidates: Sequence[Candidate], cache: Path | None, progress: Progress) -> Verdicts:
+    """Every candidate's verdict, from the memo or by reading it; looks go straight into their array."""
+    unknown = Verdict("")
+    all_of_them = Verdicts(
+        [unknown] * len(candidates), np.zeros(len(candidates), np.int64), np.zeros(len(candidates), look_dtype())
+    )
+
+    def settle(number: int, size: int, verdict: Verdict) -> None:
+        all_of_them.sizes[number] = size
+        if verdict.look:
+            all_of_them.looks[number] = np.frombuffer(verdict.look, look_dtype())[0]
+        all_of_them.found[number] = verdict.without_look()
+
+    with Memo(cache) as memo, PhotoReader(root) as reader:
+        unread: list[int] = []
+        for part in chunks(range(len(candidates)), RECALLED):
+            facts = [_stat(candidates[number].file) for number in part]
+            there = [(number, fact) for number, fact in zip(part, facts, strict=True) if fact is not None]
+            known = memo.recall([(candidates[number].place, fact) for number, fact in there])
+            fresh = {number for number, fact in zip(part, facts, strict=True) if fact is None}
+            for (number, fact), verdict in zip(there, known, strict=True):
+                if verdict is None:
+                    fresh.add(number)
+                else:
+                    settle(number, fact.st_size, verdict)
+            unread += sorted(fresh)  # one that is gone since it was listed is read too: reading it says so
         progress.start("Reading photos", len(unread))
-        fresh: list[tuple[str, os.stat_result, Verdict]] = []
-        for number, part in enumerate(in_order(_read_all, chunks(unread, CHUNK)), 1):
-            for candidate, read, fresh_verdict in part:
-                judged.append((candidate, read.st_size if read else 0, fresh_verdict))
+        found: list[tuple[str, os.stat_result, Verdict]] = []
+
+        def read_all(part: Sequence[int]) -> list[tuple[int, os.stat_result | None, Verdict]]:
+            return [(number, *_read(reader, candidates[number].path)) for number in part]
+
+        for turn, results in enumerate(in_order(read_all, chunks(unread, CHUNK)), 1):
+            for number, read, verdict in results:
+                settle(number, read.st_size if read else 0, verdict)
                 if read is not None:
-                    fresh.append((candidate.file, read, fresh_verdict))
-            progress.advance(len(part))
-            if number % KEEP_EVERY == 0:
-                memo.keep(fresh)
-                fresh.clear()
-        memo.keep(fresh)
+                    found.append((candidates[number].place, read, verdict))
+            progress.advance(len(results))
+            if turn % KEEP_EVERY == 0:
+                memo.keep(found)
+                found.clear()
+        memo.keep(found)
         progress.finish()
-    return judged
+    return all_of_them
 
 
-def _read_all(candidates: Sequence[Candidate]) -> list[tuple[Candidate, os.stat_result | None, Verdict]]:
-    return [(candidate, *_read(candidate.file)) for candidate in candidates]
-
-
-def _read(file: str) -> tuple[os.stat_result | None, Verdict]:
-    """The verdict on one file, with the facts of the very file that was read; no facts where the disk was at fault."""
+def _stat(file: str) -> os.stat_result | None:
     try:
-        with Path(file).open("rb") as stream:
-            facts = os.fstat(stream.fileno())
-            if facts.st_size > MAX_BYTES:
-                return facts, Verdict("", "too-large", f"{facts.st_size} bytes, at most {MAX_BYTES} allowed")
-            content = stream.read()
-    except OSError as error:
-        gone = isinstance(error, FileNotFoundError)
-        return None, Verdict("", "missing" if gone else "unreadable", f"cannot be read ({error.strerror})")
+        return os.stat(file)  # noqa: PTH116  (a million Path objects cost more)
+    except OSError:
+        return None
+
+
+def _compacted(looks: NDArray[np.void], kept: NDArray[np.bool_]) -> NDArray[np.void]:
+    """The kept rows, moved forward in place: a million looks are not held twice."""
+    if kept.all():
+        return looks
+    end = 0
+    for start in range(0, len(looks), RECALLED):
+        rows = looks[start : start + RECALLED][kept[start : start + RECALLED]]
+        looks[end : end + len(rows)] = rows
+        end += len(rows)
+    return looks[:end]
+
+
+def _read(reader: PhotoReader, path: str) -> tuple[os.stat_result | None, Verdict]:
+    """The verdict on one photo, with the facts of the very file that was read; no facts where the disk was at fault."""
+    try:
+        content, facts = reader.read_with_facts(path)
+    except ReadError as error:
+        return error.facts, Verdict("", error.reason, error.why)
     digest = hashlib.sha256(content).hexdigest()
     try:
-        check(content)
+        seen = look(content)
     except PhotoError as error:
         remembered = facts if error.reason != "unreadable" else None  # out of memory today is not so tomorrow
         return remembered, Verdict(digest, error.reason, error.why)
-    return facts, Verdict(digest)
+    return facts, Verdict(digest, look=seen.tobytes())

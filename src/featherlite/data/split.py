@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from featherlite.bundle import Bundle, Label
-from featherlite.data.assign import Unit, cut, keep_at_most, settle, units_of
+from featherlite.data.assign import Unit, cut, folds, keep_at_most, settle, units_of
+from featherlite.data.audit_tables import read_twins
+from featherlite.data.decisions import apply_decisions, bundle_decisions
+from featherlite.data.near import near_duplicates
 from featherlite.data.sample import is_drawn
 from featherlite.data.source import Photo, Scan, scan
 from featherlite.data.splits import SPLITS, Splits, write_splits
@@ -45,12 +50,37 @@ class SplitConfig(StepConfig):
     """classes to use; none named means all"""
     max_per_class: int | None = Field(None, ge=1)
     """at most this many photos of each class, drawn by the seed"""
+    near_duplicates: bool = True
+    """keep photos that show the same picture (saved again, resized, cropped, mirrored ...) on one side"""
+    group_folder: int | None = Field(None, ge=1)
+    """keep photos that share this many folders of their path on one side: 2 for class/video/photo.jpg"""
+    group_pattern: str = ""
+    """regular expression: photos for which its groups (or, without groups, all of it) match the same text in their path
+    stay on one side, such as '(cam[0-9]+)_(2026-[0-9-]+)'"""
+    folds: int | None = Field(None, ge=2, le=100)
+    """cut the photos into so many folds; `fold` is the test split then, in the place of `test`"""
+    fold: int = Field(0, ge=0)
+    """number of the fold to test on, from 0"""
     seed: int | None = Field(None, ge=0, le=MAX_SEED)
     """seed of the draw; none means the run's"""
 
+    @field_validator("group_pattern")
+    @classmethod
+    def _compiles(cls, pattern: str) -> str:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise ValueError(f"not a regular expression: {error}") from None
+        return pattern
+
     @model_validator(mode="after")
     def _leave_some_to_train(self) -> Self:
-        total = (0 if self.val_files else self.val) + self.calibration + (0 if self.test_files else self.test)
+        if self.folds is not None and self.fold >= self.folds:
+            raise ValueError(f"fold {self.fold}: with {self.folds} folds the last one is {self.folds - 1}")
+        if self.folds is not None and self.test_files:
+            raise ValueError("folds and test_files both say what is tested: give one of them")
+        asked = 1 / self.folds if self.folds is not None else 0 if self.test_files else self.test
+        total = (0 if self.val_files else self.val) + self.calibration + asked
         if total >= 1:
             raise ValueError(f"val, calibration and test add up to {total:g}: less than 1 is needed, the rest trains")
         return self
@@ -64,7 +94,12 @@ def split(bundle: Bundle, config: SplitConfig, ctx: Context) -> Bundle:
         DataError: the photos cannot be used, a pattern or class name matches nothing, or a class has none to train on.
     """
     found = scan(ctx.photos_root(), ctx.progress, ctx.cache)
-    splits = assign_splits(found, config, ctx)
+    twins = _twins(bundle, found, config, ctx)
+    decided, idle = apply_decisions(found.photos, bundle_decisions(bundle))
+    if idle:
+        shown = ", ".join(f"'{decision.target}'" for decision in idle[:5])
+        ctx.warn(f"{len(idle)} decisions are about photos or classes that are not there: {shown}{_rest(idle)}.")
+    splits = assign_splits(replace(found, photos=decided), config, ctx, twins)
     classes = sorted(set(splits.label))
     _record(found, splits, classes, ctx)
     result = bundle.with_files({"splits.parquet": write_splits(splits)})
@@ -74,14 +109,25 @@ def split(bundle: Bundle, config: SplitConfig, ctx: Context) -> Bundle:
     return result.with_labels(tuple(Label(name=name) for name in classes))
 
 
-def assign_splits(found: Scan, config: SplitConfig, ctx: Context) -> Splits:
+def _twins(bundle: Bundle, found: Scan, config: SplitConfig, ctx: Context) -> list[tuple[str, ...]]:
+    """The clusters of photos that show the same picture, by their sha256: those of the audit, or looked for now."""
+    if not config.near_duplicates:
+        return []
+    twins = read_twins(bundle, found) or near_duplicates(found.photos, found.looks, ctx.progress)
+    return [tuple(found.photos[member].sha256 for member in cluster) for cluster in twins.clusters]
+
+
+def assign_splits(found: Scan, config: SplitConfig, ctx: Context, twins: Sequence[Sequence[str]] = ()) -> Splits:
     """The table of splits for the photos of a scan. Doubtful cases are told through `ctx.warn`.
+
+    `twins` are clusters of photos that show the same picture, by their sha256.
 
     Raises:
         DataError: a pattern or class name matches nothing, or a class has no photo to train on.
     """
     seed = ctx.seed if config.seed is None else config.seed
-    units = units_of(_included(found, config.include))
+    included = [replace(photo, group=_group(photo, config)) for photo in _included(found, config.include)]
+    units = units_of(included, twins)
     _tell_duplicates(units, ctx)
     if config.max_per_class is not None:
         units = keep_at_most(units, config.max_per_class, seed)
@@ -95,6 +141,10 @@ def assign_splits(found: Scan, config: SplitConfig, ctx: Context) -> Splits:
             f" train: {_examples(torn)}."
         )
     fixed = set(given.values()) | set(named.values())
+    if config.folds is not None and "test" not in fixed:
+        its_fold = folds([unit for unit in units if unit.key not in settled], config.folds, seed)
+        settled |= {key: "test" for key, number in its_fold.items() if number == config.fold}
+        fixed.add("test")
     asked = {"test": config.test, "val": config.val, "calibration": config.calibration}
     fractions = {name: 0.0 if name in fixed else fraction for name, fraction in asked.items()}
     free = [unit for unit in units if unit.key not in settled]
@@ -118,6 +168,19 @@ def _included(found: Scan, include: Sequence[str]) -> list[Photo]:
     if len(set(include)) == 1:
         raise DataError(f"include names only one class ('{include[0]}').", "A classifier needs two or more.")
     return [photo for photo in found.photos if not include or photo.label in include]
+
+
+def _group(photo: Photo, config: SplitConfig) -> str | None:
+    """What the photo must stay together with: the group that the table gives, else that of its folder or its path."""
+    if photo.group is not None:
+        return photo.group
+    if config.group_pattern:
+        match = re.search(config.group_pattern, photo.path)
+        return None if match is None else "/".join(part or "" for part in match.groups()) or match.group()
+    folders = PurePosixPath(photo.path).parts[:-1]
+    if config.group_folder is not None and len(folders) >= config.group_folder:
+        return "/".join(folders[: config.group_folder])
+    return None
 
 
 def _named(photos: Sequence[Photo], config: SplitConfig) -> dict[str, str]:

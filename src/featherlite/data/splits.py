@@ -12,7 +12,7 @@ from typing import Any, Self
 from featherlite.bundle import Bundle
 from featherlite.errors import BundleError, MissingExtraError
 
-__all__ = ["SPLITS", "Splits", "read_splits", "write_splits"]
+__all__ = ["SPLITS", "Splits", "pyarrow_modules", "read_splits", "write_splits"]
 
 SPLITS = ("train", "val", "calibration", "test")
 FILE = "splits.parquet"
@@ -64,7 +64,7 @@ def write_splits(splits: Splits) -> bytes:
     Raises:
         MissingExtraError: pyarrow is not installed.
     """
-    pyarrow, parquet = _pyarrow()
+    pyarrow, parquet = pyarrow_modules()
     columns = {column.name: list(getattr(splits, column.name)) for column in fields(Splits)}
     schema = pyarrow.schema([(name, pyarrow.string()) for name in columns])
     sink = io.BytesIO()
@@ -79,7 +79,7 @@ def read_splits(bundle: Bundle) -> Splits:
         BundleError: the bundle has none, or it is damaged, or names an unknown split.
         MissingExtraError: pyarrow is not installed.
     """
-    pyarrow, parquet = _pyarrow()
+    pyarrow, parquet = pyarrow_modules()
     content = bundle.read(FILE)
     try:
         table = parquet.read_table(io.BytesIO(content))
@@ -94,10 +94,15 @@ def read_splits(bundle: Bundle) -> Splits:
     return splits
 
 
-def _pyarrow() -> tuple[Any, Any]:
+def pyarrow_modules(what: str = "Reading and writing splits.parquet") -> tuple[Any, Any]:
+    """Pyarrow and pyarrow.parquet.
+
+    Raises:
+        MissingExtraError: pyarrow is not installed.
+    """
     try:
         import pyarrow
         import pyarrow.parquet
     except ImportError:
-        raise MissingExtraError("train", "Reading and writing splits.parquet") from None
+        raise MissingExtraError("train", what) from None
     return pyarrow, pyarrow.parquet

@@ -137,9 +137,13 @@ def _golden(bundle: Bundle, model: Any, data: bytes) -> bytes:
     from featherlite.models.logits import network_logits
     from featherlite.runtime.interpreter import open_runtime
 
-    inputs = draw_inputs(bundle.preprocess.height, bundle.preprocess.width)
+    preprocess = bundle.preprocess
+    frames = draw_inputs(preprocess.height, preprocess.width)
+    # Without options the inputs are the frames themselves, which need not be stored twice.
+    inputs = np.stack([preprocess.enhance(frame) for frame in frames])
     outputs = open_runtime("litert_reference", data).run_raw(inputs)
-    return pack_golden(Golden(inputs, outputs, network_logits(model, inputs)))
+    before = frames if preprocess.version > 1 else None
+    return pack_golden(Golden(inputs, outputs, network_logits(model, inputs), before))
 
 
 def _converter_versions() -> dict[str, str]:

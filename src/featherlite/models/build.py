@@ -33,6 +33,10 @@ class BuildConfig(StepConfig):
     """Side of the square input in pixels."""
     fit: Literal["crop", "squash", "pad"] = "crop"
     """How a photo becomes square: the center cut out, the whole stretched, or the whole on a gray ground."""
+    denoise: bool = False
+    """Take each pixel's median with its eight neighbors: against the noise of a cheap sensor."""
+    autocontrast: bool = False
+    """Stretch each photo's levels to 0..255, but for 1% at either end: against haze and dim light."""
     weights: str = "none"
     """'none' (from scratch), 'imagenet' (downloaded), or the path of a .weights.h5, .h5 or .keras file."""
     offline: Literal["fail", "scratch"] = "fail"
@@ -88,7 +92,13 @@ def build(bundle: Bundle, config: BuildConfig, ctx: Context) -> Bundle:
     ctx.record("macs", count_macs(network))
     if (digest := _digest(config.weights)) is not None:
         ctx.record("weights_sha256", digest)
-    preprocess = Preprocess(width=config.input_px, height=config.input_px, fit=config.fit)
+    preprocess = Preprocess(
+        width=config.input_px,
+        height=config.input_px,
+        fit=config.fit,
+        denoise=config.denoise,
+        autocontrast=config.autocontrast,
+    )
     return bundle.with_network(network_bytes(network)).with_json("preprocess.json", preprocess.model_dump())
 
 

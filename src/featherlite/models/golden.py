@@ -23,12 +23,14 @@ class Golden:
     """Drawn inputs and their answers.
 
     Inputs uint8 [n, height, width, 3]; raw outputs of the reference kernels, int8 or float32 [n, classes]; the
-    network's logits, float32 [n, classes].
+    network's logits, float32 [n, classes]. Where the preprocessing reduces noise or stretches levels, `frames` are what
+    the inputs were before, of the same shape: they prove that step on a device.
     """
 
     inputs: NDArray[np.uint8]
     outputs: NDArray[Any]
     logits: NDArray[np.float32]
+    frames: NDArray[np.uint8] | None = None
 
 
 def draw_inputs(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
@@ -59,7 +61,10 @@ def draw_inputs(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
 def pack_golden(golden: Golden) -> bytes:
     """golden.npz: compressed, without pickle, the same bytes for the same vectors."""
     stream = io.BytesIO()
-    np.savez_compressed(stream, inputs=golden.inputs, outputs=golden.outputs, logits=golden.logits)
+    arrays: dict[str, Any] = {"inputs": golden.inputs, "outputs": golden.outputs, "logits": golden.logits}
+    if golden.frames is not None:
+        arrays["frames"] = golden.frames
+    np.savez_compressed(stream, **arrays)
     return stream.getvalue()
 
 
@@ -72,13 +77,15 @@ def read_golden(content: bytes, where: str = "golden.npz") -> Golden:
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             inputs, outputs, logits = (arrays[name] for name in ("inputs", "outputs", "logits"))
+            frames = arrays.get("frames")
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise BundleError(f"{where} cannot be read ({error}).", "Export again.") from None
     fits = inputs.dtype == np.uint8 and inputs.ndim == 4 and outputs.ndim == logits.ndim == 2
+    fits &= frames is None or (frames.dtype == np.uint8 and frames.shape == inputs.shape)
     if not fits or not len(inputs) == len(outputs) == len(logits):
         shapes = ", ".join(f"{array.dtype} {list(array.shape)}" for array in (inputs, outputs, logits))
         raise BundleError(f"{where} does not hold inputs, outputs and logits that belong together: {shapes}.")
-    return Golden(inputs, outputs, logits)
+    return Golden(inputs, outputs, logits, frames)
 
 
 def _levels(share: NDArray[np.float64]) -> NDArray[np.uint8]:

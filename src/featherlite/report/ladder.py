@@ -108,7 +108,7 @@ def _row(report: StepReport, before: Measure | None, read_test: bool) -> Row:
         "bytes": after.bytes if after else None,
         "top1": _estimate(after.top1) if after else None,
         "top5": _estimate(after.top5) if after else None,
-        "measures_only": read_test and after is not None and _same(before, after),
+        "measures_only": (read_test or report.step == "robustness") and after is not None and _same(before, after),
         "seconds": round(report.seconds, 3),
         "warnings": _warnings(report),
     }

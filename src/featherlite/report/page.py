@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import shlex
-from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from featherlite.bundle import Bundle, storage_guard, write_atomically
-from featherlite.errors import MissingExtraError
-from featherlite.report import units
+from featherlite.report.audited import AUDIT_PAGE, audited_view
 from featherlite.report.documents import read_checks, read_scores, spoken_check
 from featherlite.report.ladder import ladder_rows
 from featherlite.report.origins import photos_view, provenance_view
 from featherlite.report.results import classes_view, confusion_view, mistakes_view
 from featherlite.report.road import checks_view, curves_view, ladder_view
+from featherlite.report.templating import environment, named, template_text, version
 from featherlite.report.thumbnails import Thumbnails
 from featherlite.report.verdict import verdict_view
-
-if TYPE_CHECKING:
-    from jinja2 import Environment
+from featherlite.report.weather import weather_view
 
 __all__ = ["render_page", "write_page"]
 
@@ -28,23 +24,29 @@ def write_page(bundle: Bundle, photos_root: Path | None, out: Path, *, synthetic
     """The path of the written page. Sections whose facts the bundle lacks say which command adds them.
 
     `photos_root` is where thumbnails come from; without it the page has none. `synthetic` says whether the photos are
-    sample drawings; by default what the split step recorded counts.
+    sample drawings; by default what the split step recorded counts. An audit's page beside `out` is linked.
 
     Raises:
         MissingExtraError: Jinja2 is not installed.
         BundleError: a document of the bundle does not hold what it should.
         StorageError: the page cannot be written.
     """
-    text = render_page(bundle, photos_root, synthetic=synthetic)
+    linked = (out.parent / AUDIT_PAGE).is_file()
+    text = render_page(bundle, photos_root, synthetic=synthetic, linked=linked)
     with storage_guard(out):
         out.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(out, text.encode("utf-8"))
     return out
 
 
-def render_page(bundle: Bundle, photos_root: Path | None, *, synthetic: bool | None = None) -> str:
-    """The page as HTML; everything that comes from the bundle or its photos is escaped."""
-    environment = _environment()
+def render_page(
+    bundle: Bundle, photos_root: Path | None, *, synthetic: bool | None = None, linked: bool = False
+) -> str:
+    """The page as HTML; everything that comes from the bundle or its photos is escaped.
+
+    `linked` says that the audit's page lies beside this one.
+    """
+    templates = environment()
     history = bundle.history
     document = bundle.read_json("verify.json") if "verify.json" in bundle else None
     checks = read_checks(document)
@@ -57,49 +59,27 @@ def render_page(bundle: Bundle, photos_root: Path | None, *, synthetic: bool | N
     drawings = any(report.details.get("synthetic") is True for report in history) if synthetic is None else synthetic
     # Mistakes come before samples: where the budget of bytes is short they tell more.
     mistakes = mistakes_view(scores, thumbnails) if scores else None
-    return environment.get_template("page.html.j2").render(
-        title=f"featherlite report: {_named(labels, 3)}" if labels else "featherlite report",
-        subject=_named(labels, 8),
-        style=resources.files(__package__).joinpath("templates/style.css").read_text("utf-8"),
+    return templates.get_template("page.html.j2").render(
+        title=f"featherlite report: {named(labels, 3)}" if labels else "featherlite report",
+        subject=named(labels, 8),
+        style=template_text("style.css"),
         synthetic=drawings,
         split=split,
         scores=scores,
         verdict=verdict_view(bundle, rows, test, checks),
         photos=photos_view(bundle, thumbnails),
+        audited=audited_view(bundle, linked),
         ladder=ladder_view(rows, *roots),
         curves=curves_view(history, *roots),
         confusion=confusion_view(scores, labels) if scores else None,
         classes=classes_view(scores) if scores else None,
         mistakes=mistakes,
+        weather=weather_view(bundle, thumbnails),
         checks=checks_view(checks, *roots),
         commands=_commands(bundle, spoken_check(checks) is not None),
         origin=provenance_view(bundle, test, *roots),
-        version=_version(),
+        version=version(),
     )
-
-
-def _environment() -> Environment:
-    try:
-        from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    except ImportError:
-        raise MissingExtraError("train", "The report page") from None
-    templates = str(resources.files(__package__).joinpath("templates"))
-    environment = Environment(
-        loader=FileSystemLoader(templates),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    for name in units.__all__:
-        environment.filters[name.removesuffix("_text")] = getattr(units, name)
-    return environment
-
-
-def _named(labels: list[str], most: int) -> str:
-    """The first labels as a list to read; of a long one the count of the others."""
-    shown = labels if len(labels) <= most else labels[: most - 2]
-    return ", ".join(shown) + (f" and {len(labels) - len(shown):,} more" if len(shown) < len(labels) else "")
 
 
 def _commands(bundle: Bundle, verified: bool) -> list[tuple[str, str]]:
@@ -123,9 +103,3 @@ def _commands(bundle: Bundle, verified: bool) -> list[tuple[str, str]]:
         if artefact == "int8":
             commands.append(("Build it into a microcontroller's firmware", f"xxd -i {model} > model_data.cc"))
     return commands
-
-
-def _version() -> str:
-    from featherlite import __version__
-
-    return __version__

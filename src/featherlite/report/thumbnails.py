@@ -9,6 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from featherlite.data.reader import PhotoReader
 from featherlite.errors import DataError
 from featherlite.preprocess import decode
 
@@ -19,10 +20,12 @@ _PLACE = re.compile(r"(?<![\w.:/<])(?:[A-Za-z]:)?[/\\](?:[^/\\\n:*?\"<>|']*[/\\]
 
 
 class Thumbnails:
-    """Small JPEGs of photos under one root, as long as the budget lasts."""
+    """Small JPEGs of photos under one root (a folder, table or container), as long as the budget lasts."""
 
     def __init__(self, root: Path | None, budget: int = 2_000_000, pixels: int = 160) -> None:
-        self.root = root.resolve() if root is not None and root.is_dir() else None
+        there = root is not None and root.exists()
+        self._reader = PhotoReader(root.resolve()) if root is not None and there else None
+        self.root = Path(self._reader.base) if self._reader is not None else None
         self.left = budget
         self.pixels = pixels
 
@@ -35,14 +38,24 @@ class Thumbnails:
 
         None where it is absent, unreadable, outside the root, or the budget is used up.
         """
-        if self.root is None or self.left <= 0 or "\0" in path:
+        image = self.photo(path)
+        return None if image is None else self.of_image(image)
+
+    def photo(self, path: str) -> Image.Image | None:
+        """The photo at `path` in full size; None where there is none to be had, or no budget left to show it."""
+        if self.root is None or self._reader is None or self.left <= 0 or "\0" in path:
             return None
         try:
-            file = (self.root / path).resolve()
-            if not file.is_relative_to(self.root) or not file.is_file():
+            file = self._reader.locate(path)
+            if file is None or not file.resolve().is_relative_to(self.root):
                 return None
-            image = decode(file)
+            return decode(self._reader.read(path))
         except (DataError, OSError, RuntimeError):  # RuntimeError: links in a circle
+            return None
+
+    def of_image(self, image: Image.Image) -> str | None:
+        """An image as a data URI; None where the budget is used up. `image` itself is made small."""
+        if self.left <= 0:
             return None
         image.thumbnail((self.pixels, self.pixels), Image.Resampling.BILINEAR)
         content = io.BytesIO()

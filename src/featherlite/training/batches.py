@@ -8,7 +8,8 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from featherlite.training.augment import draw
+from featherlite.training.augment.blend import kept_share
+from featherlite.training.augment.draws import draw
 from featherlite.training.config import FitConfig
 
 __all__ = ["Batches", "epoch_order", "steps_per_epoch", "targets"]
@@ -71,12 +72,10 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         if not self.augmented:
             return images, wanted
         rng = np.random.default_rng([self.seed, self.epoch, index, DRAWS])
-        draws = draw(self.config, rng, len(rows), images.shape[1], images.shape[2])
-        inputs = {"photos": images, "affine": draws.affine, "color": draws.color}
-        if self.config.erase * self.config.augment > 0:
-            inputs["box"] = draws.box
-        if self.config.mixup * self.config.augment > 0:
-            inputs["share"] = draws.share
-            share = draws.share[:, None]
+        height, width = images.shape[1], images.shape[2]
+        draws = draw(self.config, rng, len(rows), height, width)
+        kept = kept_share(draws, height, width)
+        if kept is not None:
+            share = kept[:, None]
             wanted = share * wanted + (1 - share) * wanted[::-1]
-        return inputs, wanted
+        return {"photos": images, **draws}, wanted

@@ -7,12 +7,13 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from featherlite.step import StepConfig
+from featherlite.training.augment.config import AugmentConfig
 
 __all__ = ["FitConfig"]
 
 
-class FitConfig(StepConfig):
-    """Head epochs on the frozen backbone, then all layers with AdamW; the best epoch by validation top-1 is kept."""
+class _Course(StepConfig):
+    """How long, how fast and by what rules the weights change."""
 
     head_epochs: int = Field(20, ge=0, le=1000, description="epochs for the head alone; 0 skips them")
     head_rate: float = Field(3e-3, gt=0, le=1, description="peak learning rate of the head epochs")
@@ -43,24 +44,13 @@ class FitConfig(StepConfig):
         "auto", description="compute in bfloat16; auto: on accelerators alone"
     )
 
-    augment: float = Field(1.0, ge=0, le=3, description="multiplies the strengths below; 0 switches them all off")
-    flip: bool = Field(True, description="mirror half of the photos left to right")
-    rotate_deg: float = Field(20.0, ge=0, le=180, description="turn by up to so many degrees either way")
-    zoom: float = Field(0.45, ge=0, lt=1, description="scale by 1/(1+zoom) .. 1+zoom")
-    stretch: float = Field(0.15, ge=0, lt=1, description="change width against height by 1/(1+stretch) .. 1+stretch")
-    shift: float = Field(0.15, ge=0, le=1, description="move by up to this share of the width and height")
-    brightness: float = Field(0.3, ge=0, lt=1, description="multiply the light by 1 - this .. 1 + this")
-    contrast: float = Field(0.3, ge=0, lt=1, description="spread the values about mid-grey by 1 - this .. 1 + this")
-    saturation: float = Field(0.3, ge=0, le=1, description="color strength 1 - this .. 1 + this")
-    hue: float = Field(0.03, ge=0, le=0.5, description="turn the colors by up to this share of the full circle")
-    erase: float = Field(0.0, ge=0, le=1, description="share of photos with one rectangle greyed out")
-    mixup: float = Field(
-        0.0, ge=0, le=4, description="blend pairs of photos and labels by a share from Beta(mixup, mixup); 0 for none"
-    )
-
     @field_validator("ema")
     @classmethod
     def _is_a_momentum(cls, value: str | float | None) -> str | float | None:
         if isinstance(value, float) and not 0 < value < 1:
             raise ValueError("must be 'auto' or lie between 0 and 1")
         return value
+
+
+class FitConfig(AugmentConfig, _Course):
+    """Head epochs on the frozen backbone, then all layers with AdamW; the best epoch by validation top-1 is kept."""

@@ -9,10 +9,11 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
+from featherlite.training.augment.draws import SHAPES, names_of
+from featherlite.training.augment.layer import Augment
 from featherlite.training.config import FitConfig
 
 __all__ = [
-    "Augment",
     "AveragedAdamW",
     "RateTable",
     "compile_for",
@@ -23,47 +24,6 @@ __all__ = [
 ]
 
 NOT_DECAYED = ["bias", "gamma", "beta"]
-
-
-class Augment(keras.layers.Layer):  # type: ignore[misc]
-    """Photos as the network sees them, changed as drawn: float32 [n, h, w, 3] in -1..127/128.
-
-    Inputs by name: photos uint8 [n, h, w, 3]; affine [n, 8]; color [n, 3, 4]; where used box [n, 4], share [n].
-    """
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(dtype="float32", trainable=False, **options)
-        # TensorFlow has no XLA kernel for its projective transform; elsewhere it is made of plain operations.
-        self.supports_jit = keras.backend.backend() != "tensorflow"
-
-    def call(self, inputs: dict[str, Any]) -> Any:
-        """Resamples, colors, erases and blends."""
-        photos = (ops.cast(inputs["photos"], "float32") - 128.0) * (1.0 / 128.0)
-        height, width = photos.shape[1], photos.shape[2]
-        moved = ops.image.affine_transform(
-            photos, inputs["affine"], interpolation="bilinear", fill_mode="reflect", data_format="channels_last"
-        )
-        matrix = ops.transpose(inputs["color"][:, :, :3], (0, 2, 1))
-        colored = ops.matmul(ops.reshape(moved, (-1, height * width, 3)), matrix) + inputs["color"][:, None, :, 3]
-        photos = ops.reshape(ops.clip(colored, -1.0, 127.0 / 128.0), (-1, height, width, 3))
-        if "box" in inputs:
-            photos = photos * _outside(inputs["box"], height, width)
-        if "share" in inputs:
-            share = inputs["share"][:, None, None, None]
-            photos = share * photos + (1.0 - share) * ops.flip(photos, axis=0)
-        return photos
-
-    def compute_output_spec(self, inputs: dict[str, Any]) -> Any:
-        """The shape and type of what comes out, without computing it."""
-        return keras.KerasTensor(inputs["photos"].shape, dtype="float32")
-
-
-def _outside(box: Any, height: int, width: int) -> Any:
-    x = ops.arange(width, dtype="float32")[None, None, :, None]
-    y = ops.arange(height, dtype="float32")[None, :, None, None]
-    left, top, right, bottom = (box[:, side][:, None, None, None] for side in range(4))
-    inside = ops.logical_and(ops.logical_and(x >= left, x < right), ops.logical_and(y >= top, y < bottom))
-    return 1.0 - ops.cast(inside, "float32")
 
 
 class RateTable(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]
@@ -116,17 +76,9 @@ def optimizer_for(config: FitConfig, table: NDArray[np.float32], momentum: float
 
 def trainee_of(network: keras.Model, config: FitConfig) -> keras.Model:
     """A model that shares the network's weights and takes uint8 photos with the draws of their augmentation."""
-    shape = network.input_shape[1:]
-    inputs = {
-        "photos": keras.Input(shape, dtype="uint8", name="photos"),
-        "affine": keras.Input((8,), name="affine"),
-        "color": keras.Input((3, 4), name="color"),
-    }
-    if config.erase * config.augment > 0:
-        inputs["box"] = keras.Input((4,), name="box")
-    if config.mixup * config.augment > 0:
-        inputs["share"] = keras.Input((), name="share")
-    return keras.Model(inputs, network(Augment(name="augment")(inputs)))
+    inputs = {"photos": keras.Input(network.input_shape[1:], dtype="uint8", name="photos")}
+    inputs |= {name: keras.Input(SHAPES[name], name=name) for name in names_of(config)}
+    return keras.Model(inputs, network(Augment(config, name="augment")(inputs)))
 
 
 def compile_for(

@@ -315,3 +315,83 @@ def test_importing_the_step_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+# ---- folds, groups, twins ----------------------------------------------------------------------------------------
+
+
+def test_folds_share_out_every_photo_and_class_evenly() -> None:
+    found = photos(4, 10)
+    seen: Counter[str] = Counter()
+    for fold in range(5):
+        splits = assigned(found, folds=5, fold=fold, val=0.0)
+        tested = splits.of("test")
+        assert Counter(tested.label) == dict.fromkeys(("c000", "c001", "c002", "c003"), 2)
+        seen.update(tested.path)
+    assert seen == dict.fromkeys((one.path for one in found), 1)
+
+
+def test_folds_leave_validation_photos_beside_the_fold() -> None:
+    splits = assigned(photos(4, 20), folds=4, fold=1, val=0.2)
+    assert splits.counts() == {"train": 48, "val": 12, "calibration": 0, "test": 20}
+
+
+@pytest.mark.parametrize("config", [{"folds": 3, "fold": 3}, {"folds": 3, "test_files": "*"}, {"folds": 1}])
+def test_impossible_folds_are_refused(config: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        SplitConfig(**config)  # type: ignore[arg-type]
+
+
+def test_photos_of_one_folder_stay_together() -> None:
+    found = [photo(f"{label}/video {video}/{frame}.jpg") for label in "ab" for video in range(8) for frame in range(4)]
+    splits = assigned(found, group_folder=2, val=0.25, test=0.25)
+    places = {(path.rsplit("/", 1)[0], split) for path, split in where(splits).items()}
+    assert len(places) == 16
+    assert set(splits.group) == {f"{label}/video {video}" for label in "ab" for video in range(8)}
+
+
+def test_photos_whose_names_match_alike_stay_together() -> None:
+    found = [
+        photo(f"{label}/cam{cam}_{day}_{n}.jpg") for label in "ab" for cam in (1, 2) for day in "xyz" for n in "123"
+    ]
+    splits = assigned(found, group_pattern=r"(cam\d+)_([xyz])_", val=0.25, test=0.25)
+    sides: dict[str | None, set[str]] = {}
+    for group, side in zip(splits.group, splits.split, strict=True):
+        sides.setdefault(group, set()).add(side)
+    assert set(sides) == {f"cam{cam}/{day}" for cam in (1, 2) for day in "xyz"}
+    assert all(len(its) == 1 for its in sides.values())
+
+
+def test_a_pattern_without_groups_takes_what_it_matches_and_what_it_misses_stands_alone() -> None:
+    splits = assigned(
+        [photo(f"{label}/{name}.jpg") for label in "ab" for name in ("day1-a", "day1-b", "x")], group_pattern="day\\d"
+    )
+    assert set(splits.group) == {"day1", None}
+
+
+def test_a_group_of_the_table_goes_before_the_folder() -> None:
+    splits = assigned(
+        [photo("a/1.jpg", group="mine"), photo("a/2.jpg"), photo("b/1.jpg"), photo("b/2.jpg")], group_folder=1
+    )
+    assert splits.group == ("mine", "a", "b", "b")
+
+
+def test_a_pattern_that_does_not_compile_is_refused() -> None:
+    with pytest.raises(ValidationError, match="not a regular expression"):
+        SplitConfig(group_pattern="(cam")
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10_000), st.lists(st.lists(st.integers(0, 59), min_size=2, max_size=5), max_size=12))
+def test_twins_never_straddle(seed: int, clusters: list[list[int]]) -> None:
+    found = photos(3, 20)
+    twins = [tuple(found[number].sha256 for number in cluster) for cluster in clusters]
+    ordered = tuple(sorted(found, key=lambda one: one.path))
+    config = SplitConfig(val=0.2, test=0.2, seed=seed)
+    try:
+        splits = assign_splits(Scan(Path("x"), "folders", ordered, ()), config, context(), twins)
+    except DataError as error:  # a cluster may hold all of a class
+        assert "no photo to train on" in error.message  # noqa: PT017
+        return
+    place = dict(zip(splits.sha256, splits.split, strict=True))
+    assert all(len({place[member] for member in cluster}) == 1 for cluster in twins)

@@ -176,7 +176,7 @@ def test_mobilenet_of_imagenet_weights(real_data: Path, tmp_path: Path) -> None:
     device = TFLMRuntime(after)
     answers = device.run_raw(photos)
     assert device.arena_bytes < 161_000
-    assert device.arena_activation_bytes == 131_072
+    assert device.arena_activation_bytes <= 131_072
     assert np.array_equal(answers, open_runtime("litert_reference", before).run_raw(photos))
     by_default = [open_runtime("litert", data).run_raw(photos) for data in (before, after)]
     assert np.array_equal(*by_default)

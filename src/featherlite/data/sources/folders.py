@@ -13,23 +13,31 @@ from pathlib import Path, PurePosixPath
 from featherlite.data.listing import LAYOUT_HINT, SPLIT_WORDS, Candidate, Listing, alike, class_label
 from featherlite.errors import DataError
 
-__all__ = ["list_folder"]
+__all__ = ["PRIORITY", "listing", "recognizes"]
+
+PRIORITY = 100
+"""The last resort: every folder can be read so."""
 
 
-def list_folder(root: Path) -> Listing:
+def recognizes(root: Path) -> bool:
+    """Whether `root` is a folder."""
+    return root.is_dir()
+
+
+def listing(root: Path) -> Listing:
     """The candidates and faults of a folder, and which of the two layouts it has.
 
     Raises:
         DataError: empty, not readable, or with two class folders of the same name.
     """
-    listing = Listing(root, "folders")
-    walk = _Walk(listing, os.path.realpath(root))
+    found = Listing(root, "folders")
+    walk = _Walk(found, os.path.realpath(root))
     top = walk.entries(walk.real_root, "", must_read=True)
     if not top:
         raise DataError(f"{root} is empty.", LAYOUT_HINT)
     given = _split_folders(top)
     if given:
-        listing.layout = "splits"
+        found.layout = "splits"
         for entry in top:
             if entry.name in given:
                 walk.classes(walk.entries(entry.path, entry.name), entry.name, given[entry.name])
@@ -38,7 +46,7 @@ def list_folder(root: Path) -> Listing:
     else:
         walk.classes(top, "", None)
     walk.follow_links()
-    return listing
+    return found
 
 
 def _split_folders(top: list[os.DirEntry[str]]) -> dict[str, str]:
@@ -129,7 +137,7 @@ class _Walk:
             elif target.is_dir():
                 self._class(str(target), link.shown, link.split, {})
             elif link.label:
-                self._file(Candidate(link.shown, link.path, link.label, link.split), target.is_file())
+                self._file(Candidate(link.shown, link.label, self.real_root, link.split), target.is_file())
             else:
                 self.listing.fault(link.shown, "not-in-class", "not in a class folder")
             pending.extend(self.links)
@@ -158,7 +166,7 @@ class _Walk:
                     pending.append((entry.path, shown))
                 else:
                     regular = entry.is_file(follow_symlinks=False)
-                    self._file(Candidate(shown, entry.path, label, split), regular)
+                    self._file(Candidate(shown, label, self.real_root, split), regular)
 
     def _file(self, candidate: Candidate, regular: bool) -> None:
         if regular:

@@ -1,0 +1,40 @@
+"""files that should be photos and cannot be used: truncated, empty, not an image, misplaced"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+
+from featherlite.data.checks import check
+from featherlite.data.evidence import Evidence
+from featherlite.data.findings import Issue
+
+DOCUMENTS = frozenset((".csv", ".html", ".json", ".md", ".pdf", ".tsv", ".txt", ".xml"))
+"""Suffixes of what often lies beside photos and is none."""
+
+PHOTOS = frozenset((".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"))
+"""Suffixes of what promises to be a photo that can be read."""
+
+HARMLESS = frozenset(("hidden", "link-repeated"))
+"""Reasons for which something is left out as it should be."""
+
+DAMAGE = frozenset(("damaged", "empty", "missing", "too-large", "too-many-pixels", "truncated", "unreadable"))
+"""Reasons that are certain to be faults, whatever the file's name."""
+
+CERTAIN, UNSURE = 1.0, 0.5
+
+
+@check()
+def unreadable(evidence: Evidence) -> Iterator[Issue]:
+    """One issue for each file or folder that the scan could not use, but for documents and what is hidden.
+
+    The score is CERTAIN for damage, and for what is no image and yet called one; UNSURE for the rest, such as a photo
+    beside the class folders or a broken link. There is nothing to drop: these files are not used.
+    """
+    for fault in evidence.faults:
+        suffix = PurePosixPath(fault.path).suffix.casefold()
+        if fault.reason in HARMLESS or suffix in DOCUMENTS:
+            continue
+        certain = fault.reason in DAMAGE or (fault.reason == "not-an-image" and suffix in PHOTOS)
+        message = f"not used ({fault.reason}): {fault.message}"
+        yield Issue("unreadable", (fault.path,), CERTAIN if certain else UNSURE, message, "look", (fault.path,))

@@ -1,0 +1,250 @@
+"""The audit's page: one self-contained HTML file that shows every fault with its pictures and what to do about it."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import logging
+import shlex
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from featherlite.bundle import Bundle, storage_guard, write_atomically
+from featherlite.data.audit import Audit
+from featherlite.data.audit_tables import SUMMARY, read_issues
+from featherlite.data.source import Scan, scan
+from featherlite.errors import DataError
+from featherlite.report.audit_facts import CheckFacts, Facts, check_facts, known_photos
+from featherlite.report.audit_photos import BUDGET, AuditPhotos
+from featherlite.report.audit_view import sections, wanted_paths
+from featherlite.report.histograms import histogram_plot
+from featherlite.report.svg import Svg
+from featherlite.report.templating import environment, named, template_text, version, visible
+from featherlite.step import Progress
+
+__all__ = ["audit_commands", "bundle_audit", "render_audit_page", "write_audit_page"]
+
+log = logging.getLogger("featherlite")
+
+MOST_FAULTS = 40
+MOST_CLASSES = 1000
+"""Classes that have a bar; of more, the rarest and the commonest."""
+
+
+def write_audit_page(
+    result: Audit, photos: Path | None, out: Path, *, in_run: bool = False, progress: Progress | None = None
+) -> Path:
+    """The path of the written page. Photos that changed since the audit are named in a warning and not shown.
+
+    `photos` is the root that was audited; without it the page has no pictures. `in_run` says that a run made the audit:
+    then what is to be typed next is the run again.
+
+    Raises:
+        MissingExtraError: Jinja2 is not installed.
+        StorageError: the page cannot be written.
+    """
+    commands = audit_commands(result, result.scan.root.resolve().name, None if in_run else out.resolve().parent.name)
+    text = render_audit_page(result, photos, commands, progress=progress)
+    with storage_guard(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(out, text.encode("utf-8"))
+    return out
+
+
+def bundle_audit(bundle: Bundle, data: Path | None, cache: Path, progress: Progress | None = None) -> Audit:
+    """The audit that a bundle holds, with the photos as they are now, so far as they can be read.
+
+    Raises:
+        BundleError: the bundle has no audit, or a damaged one.
+    """
+    found = Scan(Path(data or ""), "folders", (), ())
+    if data is not None:
+        with contextlib.suppress(DataError):  # photos that are gone spoil the pictures, not the page
+            found = scan(data, progress, cache)
+    issues = read_issues(bundle)
+    made = bundle.read_json(SUMMARY).get("checks")
+    names = [*(made if isinstance(made, dict) else ()), *(issue.check for issue in issues)]
+    return Audit(found, issues, tuple(dict.fromkeys(names)), None)
+
+
+def render_audit_page(
+    result: Audit,
+    photos: Path | None,
+    commands: Sequence[tuple[str, str]] = (),
+    budget: int = BUDGET,
+    progress: Progress | None = None,
+) -> str:
+    """The page as HTML; everything that comes from the photos, their names or the issues is escaped.
+
+    `commands` are what to do next: what for, and what to type.
+    """
+    templates = environment("The audit's page")
+    facts = known_photos(result)
+    pictures = AuditPhotos(photos, facts.photos, budget)
+    pictures.load(wanted_paths(result, facts), progress)
+    if pictures.changed:
+        log.warning(
+            "%d photos changed or vanished since they were audited, such as '%s'; run the audit again.",
+            len(pictures.changed),
+            visible(pictures.changed[0]),
+        )
+    script = template_text("audit.js")
+    name = visible(result.scan.root.resolve().name)
+    checks = _checks(result)
+    return templates.get_template("audit.html.j2").render(
+        title=f"featherlite audit: {name}",
+        name=name,
+        style=template_text("style.css") + template_text("audit.css"),
+        script=script,
+        script_hash=_csp_hash(script),
+        version=version(),
+        summary=_summary(result, checks),
+        checks=checks,
+        sections=sections(result, facts, pictures),
+        classes=_classes(result),
+        plots=_plots(result.scan.looks),
+        faults=_faults(result, facts),
+        changed=[facts.place(path) for path in pictures.changed],
+        spent=pictures.spent,
+        pictured=photos is not None and bool(result.scan.photos),
+        commands=commands,
+    )
+
+
+def audit_commands(result: Audit, data: str, folder: str | None) -> list[tuple[str, str]]:
+    """What to do next, and what to type for it; `data` is where the photos lie and `folder` where the audit's files do.
+
+    Without a folder it was a run that made the audit, and the run is what goes on. Nothing is named where no classifier
+    can be made of the photos.
+    """
+    if (result.scan.photos or result.scan.faults) and len(result.scan.classes) < 2:
+        return []
+    checks = [row.facts for row in _checks(result) if row.count]
+    blocking = ",".join(check.name for check in checks if check.blocks)
+    run = f"featherlite run mcu --data {_typed(data, 'PHOTOS')} --out out"
+    if folder is None:
+        apply, overrides, last = (
+            f"{run} --set clean.apply={blocking}",
+            f"{run} --set clean.overrides=decisions.csv",
+            None,
+        )
+    else:
+        tidy = _typed(f"{Path(data).stem}-clean", "CLEAN")
+        clean = f"featherlite clean {_typed(data, 'PHOTOS')} --audit {_typed(folder, 'AUDIT')} --out {tidy}"
+        apply, overrides = f"{clean} --apply {blocking}", f"{clean} --overrides decisions.csv"
+        last = ("Then train on what remains", f"featherlite run mcu --data {tidy}/photos.csv --out out")
+    own = "decide photo by photo, in a list of your own"
+    if blocking:
+        commands = [("Leave out what stops a run, as suggested", apply), (f"Or {own}", overrides), last]
+    elif result.issues and last:
+        commands = [("Train on these photos", run), (f"Or first {own}", overrides), last]
+    else:
+        commands = [("Train on these photos", run)]
+    return [command for command in commands if command is not None]
+
+
+def _typed(name: str, placeholder: str) -> str:
+    """A name as it is typed in a shell; a placeholder where something in it cannot be seen."""
+    return shlex.quote(name) if name and name == visible(name) else placeholder
+
+
+@dataclass(frozen=True)
+class CheckRow:
+    """A check in the overview: what it looks for, how many issues it found, and their share of the most frequent."""
+
+    facts: CheckFacts
+    count: int
+    share: float
+
+
+def _checks(result: Audit) -> list[CheckRow]:
+    counts = result.counts()
+    most = max(counts.values(), default=0) or 1
+    rows = [CheckRow(check_facts(name), count, count / most) for name, count in counts.items()]
+    return sorted(rows, key=lambda row: (row.count == 0, not row.facts.blocks, -row.count, row.facts.name))
+
+
+def _summary(result: Audit, checks: list[CheckRow]) -> dict[str, Any]:
+    """The figures at the top. Photos with nothing against them: no issue but keep-together concerns them."""
+    photos = result.scan.photos
+    concerned = {path for issue in result.issues if issue.action != "keep-together" for path in issue.paths}
+    blocking = [row for row in checks if row.facts.blocks and row.count]
+    sizes = Counter(photo.label for photo in photos)
+    return {
+        "photos": len(photos),
+        "unusable": not photos and (bool(result.scan.faults) or not result.issues),
+        "classes": len(sizes),
+        "labels": named([visible(label) for label in sorted(sizes, key=str.casefold)], 8),
+        "least": min(sizes.values(), default=0),
+        "most": max(sizes.values(), default=0),
+        "issues": len(result.issues),
+        "kinds": sum(row.count > 0 for row in checks),
+        "blocking": blocking,
+        "stops": sum(row.count for row in blocking),
+        "concerned": sum(photo.path in concerned for photo in photos),
+        "faults": len(result.scan.faults),
+        "bytes": sum(photo.bytes for photo in photos),
+    }
+
+
+def _classes(result: Audit) -> dict[str, Any]:
+    """A row a class, the commonest first: photos, and how many of them an issue concerns."""
+    concerned = {path for issue in result.issues if issue.action != "keep-together" for path in issue.paths}
+    counts = Counter(photo.label for photo in result.scan.photos)
+    doubtful = Counter(photo.label for photo in result.scan.photos if photo.path in concerned)
+    rows = sorted(
+        ((visible(label), count, doubtful[label]) for label, count in counts.items()), key=lambda row: (-row[1], row[0])
+    )
+    more = max(0, len(rows) - MOST_CLASSES)
+    shown = rows[: MOST_CLASSES // 2] + rows[-(MOST_CLASSES // 2) :] if more else rows
+    return {"rows": shown, "more": more, "most": rows[0][1] if rows else 1, "half": MOST_CLASSES // 2}
+
+
+def _plots(looks: NDArray[np.void]) -> list[tuple[str, str, Svg | None]]:
+    """Title, a sentence, and a histogram where the photos differ: sizes, shapes, light."""
+    if not len(looks):
+        return []
+    width, height = looks["width"].astype(np.float64), looks["height"].astype(np.float64)
+    plots: list[tuple[str, str, Svg | None]] = []
+    if len(np.unique(looks[["width", "height"]])) == 1:
+        plots.append(("Size", f"All photos are {looks['width'][0]} × {looks['height'][0]} pixels.", None))
+    else:
+        short, shape = np.minimum(width, height), width / height
+        said = f"Half of the photos have a short side of {np.median(short):,.0f} pixels or less."
+        plot = histogram_plot(short, "Short side in pixels", lambda value: f"{value:,.0f}", logarithmic=True)
+        plots.append(("Size: short side in pixels", said, plot))
+        upright, wide = float(np.mean(shape < 0.98)), float(np.mean(shape > 1.02))
+        said = f"{wide:.0%} are wider than high, {upright:.0%} higher than wide."
+        limits = (min(0.5, float(shape.min())), max(2.0, float(shape.max())))
+        plot = histogram_plot(shape, "Width by height", lambda value: f"{value:.2g}", limits=limits, logarithmic=True)
+        plots.append(("Shape: width by height", said, plot))
+    shares = looks["histogram"].astype(np.float64)
+    light = shares @ ((np.arange(shares.shape[1]) + 0.5) / shares.shape[1])
+    said = f"The middle half lies between {np.quantile(light, 0.25):.0%} and {np.quantile(light, 0.75):.0%} of white."
+    plot = histogram_plot(light, "Mean brightness", lambda value: f"{value:.0%}", limits=(0.0, 1.0))
+    return [*plots, ("Light: mean brightness", said, plot)]
+
+
+def _faults(result: Audit, facts: Facts) -> dict[str, Any]:
+    """The files that are not used and that no issue tells of: how many of each reason, and the first of them."""
+    told = {path for issue in result.issues for path in issue.paths}
+    faults = [fault for fault in result.scan.faults if fault.path not in told]
+    shown = [(facts.place(fault.path), fault.reason, facts.text(fault.message)) for fault in faults[:MOST_FAULTS]]
+    return {
+        "count": len(faults),
+        "reasons": Counter(fault.reason for fault in faults).most_common(),
+        "shown": shown,
+        "more": len(faults) - len(shown),
+    }
+
+
+def _csp_hash(script: str) -> str:
+    """What the page's policy allows to run: this very script and nothing else."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
