@@ -75,7 +75,8 @@ def run_recipe(
         FeatherliteError: whatever a step raises. Finished steps are kept in the store; `out/bundle` is the last good
             one of this run, unless a former run with other settings left one there, which then stays.
     """
-    _refuse_out_within_data(out, data)
+    data = resolve(data, cache or cache_folder(), progress)
+    refuse_out_within_data(out, data)
     around = Surroundings(
         store=out / "store",
         cache=cache or cache_folder(),
@@ -138,6 +139,8 @@ def run_step(
         )
     remembered = bundle.local().get("data")
     root = data or (Path(remembered) if isinstance(remembered, str) else None)
+    if root is not None:
+        root = resolve(root, cache or cache_folder(), progress)
     if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise RequestError(f"{out} exists already.", "Give a new folder: a bundle is never changed in place.")
     beside = out.parent if out is not None and out.parent.is_dir() else Path(tempfile.gettempdir())
@@ -290,7 +293,18 @@ def _goes_on_from(place: Path, bundle: Bundle) -> bool:
     return [report.key for report in bundle.history][: len(former)] == former
 
 
-def _refuse_out_within_data(out: Path, data: Path) -> None:
+def resolve(data: Path, cache: Path, progress: Progress | None = None) -> Path:
+    """Where the photos lie: `data` itself, or the folder of the hub's set that it names, fetched first where it is new.
+
+    Raises:
+        FeatherliteError: the set cannot be had.
+    """
+    from featherlite.data import hub
+
+    return hub.resolve(data, cache, progress)
+
+
+def refuse_out_within_data(out: Path, data: Path) -> None:
     if out.absolute().is_relative_to(data.absolute()):
         raise RequestError(
             f"{out} lies within the photos ({data}).",

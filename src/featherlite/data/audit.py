@@ -21,7 +21,7 @@ from featherlite.data.source import Scan, scan
 from featherlite.errors import did_you_mean
 from featherlite.step import Context, Progress, Silent, StepConfig, step
 
-__all__ = ["Audit", "AuditConfig", "CheckNames", "audit", "embedder", "find_issues"]
+__all__ = ["Audit", "AuditConfig", "CheckNames", "audit", "embedder", "find_issues", "run_audit"]
 
 
 def _known_checks(value: Any) -> Any:
@@ -72,6 +72,8 @@ class Audit:
     twins: Twins | None
     features: str | None = None
     """by which features pictures' contents were judged"""
+    unmade: tuple[str, ...] = ()
+    """checks that could not be made, for want of features"""
 
     def counts(self) -> dict[str, int]:
         """Check -> number of its issues, for every check that was made."""
@@ -93,12 +95,33 @@ def find_issues(
     config = config or AuditConfig()
     evidence = Evidence(found, embed, progress or Silent())
     issues: list[Issue] = []
-    for name in config.chosen():
+    chosen = config.chosen()
+    for name in chosen:
         its = sorted(load_check(name).judge(evidence), key=lambda issue: (-issue.score, issue.paths, issue.message))
         issues += its
     twins = evidence.near if "near" in vars(evidence) else None
-    features = getattr(vars(evidence).get("features"), "kind", None)
-    return Audit(found, tuple(issues), config.chosen(), twins, features.name if features else None)
+    features = vars(evidence).get("features")
+    kind = getattr(features, "kind", None)
+    unmade = tuple(name for name in chosen if load_check(name).needs_features and features is None)
+    made = tuple(name for name in chosen if name not in unmade)
+    return Audit(found, tuple(issues), made, twins, kind.name if kind else None, unmade)
+
+
+def run_audit(
+    root: Path, config: AuditConfig | None = None, cache: Path | None = None, progress: Progress | None = None
+) -> Audit:
+    """The audit of the photos under `root`; looks, features and verdicts are remembered under `cache`.
+
+    Without a cache pictures' contents are not judged. Photos that no classifier can be made of are audited too.
+
+    Raises:
+        DataError: there is no such root, or it is in no known layout.
+        RequestError: the weights that the config names cannot be had.
+    """
+    config = config or AuditConfig()
+    found = scan(root, progress, cache, strict=False)
+    embed = embedder(config.weights, cache, progress or Silent()) if cache is not None else None
+    return find_issues(found, config, embed, progress)
 
 
 def embedder(weights: str, cache: Path, progress: Progress) -> Embed:

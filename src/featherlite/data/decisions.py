@@ -80,7 +80,7 @@ def parse_decisions(text: str, where: str) -> tuple[Decision, ...]:
             raise DataError(f"{where} has no column '{needed}'. {did_you_mean(needed, columns)}", HINT)
     decisions: dict[tuple[bool, str], Decision] = {}
     for number, values in lines:
-        row = dict(zip(columns, (value.strip() for value in values), strict=False))
+        row = dict(zip(columns, values, strict=False))
         decision = _decision(row, f"{where}, line {number}")
         key = (decision.action == "merge", decision.target)
         if key in decisions and decisions[key] != decision:
@@ -167,12 +167,17 @@ def apply_decisions(photos: Sequence[Photo], decisions: Iterable[Decision]) -> t
 
 
 def _decision(row: Mapping[str, str], where: str) -> Decision:
-    action, target, label = row.get("action", "").casefold(), row.get("target", ""), row.get("label", "")
+    # A path may begin or end with a space; nothing else here does on purpose.
+    action, target, label = (
+        row.get("action", "").strip().casefold(),
+        row.get("target", ""),
+        row.get("label", "").strip(),
+    )
     if action not in get_args(Verb):
         raise DataError(f"{where}: '{action}' is no action. {did_you_mean(action, get_args(Verb))}", HINT)
-    if not target:
+    if not target.strip():
         raise DataError(f"{where}: the target is missing.", HINT)
     if action in ("relabel", "merge") and not label:
         raise DataError(f"{where}: the label that '{target}' should get is missing.", HINT)
     label = class_label(label, where) if action in ("relabel", "merge") else ""
-    return Decision(action, target, label, row.get("check", "") or BY_HAND, row.get("reason", ""))  # type: ignore[arg-type]
+    return Decision(action, target, label, row.get("check", "").strip() or BY_HAND, row.get("reason", "").strip())  # type: ignore[arg-type]

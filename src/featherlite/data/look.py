@@ -34,6 +34,7 @@ BINS = 64
 """Levels of the histogram that light is judged by."""
 
 LOOK = (
+    ("bytes", "<u4"),  # of the file
     ("width", "<u4"),  # of the upright photo
     ("height", "<u4"),
     ("orientation", "u1"),  # as the EXIF block gives it, 1 where it gives none
@@ -126,7 +127,7 @@ def look(content: bytes) -> NDArray[np.void]:
         width, height = height, width
     view = View(_turned(rgb, orientation), width, height)
     row = np.zeros(1, look_dtype())
-    row["width"], row["height"], row["orientation"] = width, height, orientation
+    row["bytes"], row["width"], row["height"], row["orientation"] = len(content), width, height, orientation
     row["channels"] = 1 if gray else 3
     counts = np.array(view.gray.histogram(), np.float64).reshape(BINS, -1).sum(axis=1)
     row["histogram"] = counts / counts.sum()

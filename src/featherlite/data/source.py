@@ -81,18 +81,21 @@ class Scan:
         return dict(Counter(fault.reason for fault in self.faults).most_common())
 
 
-def scan(root: Path, progress: Progress | None = None, cache: Path | None = None) -> Scan:
-    """All photos under `root` (a folder or a CSV) and all faults. Verdicts are remembered under `cache`.
+def scan(root: Path, progress: Progress | None = None, cache: Path | None = None, *, strict: bool = True) -> Scan:
+    """All photos under `root` (a folder, table or container) and all faults. Verdicts are remembered under `cache`.
+
+    `strict` asks for photos that a classifier can be made of; an audit looks at others too.
 
     Raises:
-        DataError: no such folder; empty; no photo can be read; fewer than two classes have photos; class names that
-            cannot be told apart; a CSV that cannot be understood.
+        DataError: no such root, or in no known layout; where strict: no photo can be read, fewer than two classes have
+            photos, or class names cannot be told apart.
     """
-    listing = listing_of(root)
+    listing = listing_of(root, strict=strict)
     candidates = sorted(listing.candidates, key=lambda candidate: candidate.path)
     verdicts = _verdicts(root, candidates, cache, progress or Silent())
     photos: list[Photo] = []
-    for candidate, size, verdict in zip(candidates, verdicts.sizes.tolist(), verdicts.found, strict=True):
+    sizes = verdicts.looks["bytes"].tolist()
+    for candidate, size, verdict in zip(candidates, sizes, verdicts.found, strict=True):
         if verdict.reason:
             listing.fault(candidate.path, verdict.reason, verdict.why)
         else:
@@ -104,7 +107,8 @@ def scan(root: Path, progress: Progress | None = None, cache: Path | None = None
         if label not in used:
             listing.fault(folder, "empty-class", f"class '{label}' has no readable photo and is left out")
     faults = tuple(sorted(set(listing.faults)))
-    _refuse_too_few(root, used, faults)
+    if strict:
+        _refuse_too_few(root, used, faults)
     return Scan(root, listing.layout, tuple(photos), faults, looks)
 
 
@@ -126,22 +130,18 @@ def _refuse_too_few(root: Path, used: set[str], faults: tuple[Fault, ...]) -> No
 
 @dataclass(frozen=True)
 class Verdicts:
-    """What was found out about each candidate: its verdict, its size in bytes, its look."""
+    """What was found out about each candidate: its verdict and its look."""
 
     found: list[Verdict]
-    sizes: NDArray[np.int64]
     looks: NDArray[np.void]
 
 
 def _verdicts(root: Path, candidates: Sequence[Candidate], cache: Path | None, progress: Progress) -> Verdicts:
     """Every candidate's verdict, from the memo or by reading it; looks go straight into their array."""
     unknown = Verdict("")
-    all_of_them = Verdicts(
-        [unknown] * len(candidates), np.zeros(len(candidates), np.int64), np.zeros(len(candidates), look_dtype())
-    )
+    all_of_them = Verdicts([unknown] * len(candidates), np.zeros(len(candidates), look_dtype()))
 
-    def settle(number: int, size: int, verdict: Verdict) -> None:
-        all_of_them.sizes[number] = size
+    def settle(number: int, verdict: Verdict) -> None:
         if verdict.look:
             all_of_them.looks[number] = np.frombuffer(verdict.look, look_dtype())[0]
         all_of_them.found[number] = verdict.without_look()
@@ -153,11 +153,11 @@ def _verdicts(root: Path, candidates: Sequence[Candidate], cache: Path | None, p
             there = [(number, fact) for number, fact in zip(part, facts, strict=True) if fact is not None]
             known = memo.recall([(candidates[number].place, fact) for number, fact in there])
             fresh = {number for number, fact in zip(part, facts, strict=True) if fact is None}
-            for (number, fact), verdict in zip(there, known, strict=True):
+            for (number, _), verdict in zip(there, known, strict=True):
                 if verdict is None:
                     fresh.add(number)
                 else:
-                    settle(number, fact.st_size, verdict)
+                    settle(number, verdict)
             unread += sorted(fresh)  # one that is gone since it was listed is read too: reading it says so
         progress.start("Reading photos", len(unread))
         found: list[tuple[str, os.stat_result, Verdict]] = []
@@ -167,7 +167,7 @@ def _verdicts(root: Path, candidates: Sequence[Candidate], cache: Path | None, p
 
         for turn, results in enumerate(in_order(read_all, chunks(unread, CHUNK)), 1):
             for number, read, verdict in results:
-                settle(number, read.st_size if read else 0, verdict)
+                settle(number, verdict)
                 if read is not None:
                     found.append((candidates[number].place, read, verdict))
             progress.advance(len(results))

@@ -97,7 +97,9 @@ def _folded(original: keras.Model, card: Card) -> keras.Model:
 def _download(order: Order) -> keras.Model:
     """The network with ImageNet weights, fetched by keras.applications, which deletes what arrived in part."""
     try:
-        return family_of(order.card).build(order)
+        # Keras tells of a download on stdout, which belongs to our answers.
+        with contextlib.redirect_stdout(io.StringIO()):
+            return family_of(order.card).build(order)
     except Exception as error:  # keras raises a bare Exception where a download fails, OSError where a file is cut off
         url = re.search(r"https?://[^\s:]+", str(error))
         reason = (str(error).splitlines() or [type(error).__name__])[0]

@@ -34,13 +34,13 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def document(capsys: pytest.CaptureFixture[str], *words: object) -> dict[str, Any]:
     capsys.readouterr()
-    assert main(["audit", *map(str, words), "--json"]) == 0
+    assert main(["audit", *map(str, words), "--weights", "none", "--json"]) == 0
     return dict(json.loads(capsys.readouterr().out))
 
 
 def test_it_shows_and_writes_what_it_found(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
-    assert main(["audit", "photos"]) == 0
+    assert main(["audit", "photos", "--weights", "none"]) == 0
     shown = capsys.readouterr().out
     assert "label-conflict" in shown
     assert "stops a run until it is decided on" in shown
@@ -53,7 +53,7 @@ def test_it_shows_and_writes_what_it_found(root: Path, capsys: pytest.CaptureFix
 
 
 def test_what_it_names_as_the_next_command_works(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["audit", "photos"]) == 0
+    assert main(["audit", "photos", "--weights", "none"]) == 0
     typed = next(line for line in capsys.readouterr().out.splitlines() if "--apply" in line)
     assert main(typed.partition("featherlite ")[2].split()) == 0
     assert Path("photos-clean/photos.csv").read_text().count(".jpg") == 9
@@ -77,7 +77,7 @@ def test_json_is_the_whole_answer_and_writes_nothing_unless_told(
 
 
 def test_quiet_shows_nothing_and_writes(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["audit", "photos", "--quiet"]) == 0
+    assert main(["audit", "photos", "--weights", "none", "--quiet"]) == 0
     assert capsys.readouterr().out == ""
     assert Path("audit-photos/report.html").is_file()
 
@@ -127,15 +127,15 @@ def test_a_full_disk_leaves_nothing_half_written(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    assert main(["audit", "photos"]) == 2
+    assert main(["audit", "photos", "--weights", "none"]) == 2
     assert "the disk is full" in capsys.readouterr().err
     assert not list(Path("audit-photos").iterdir())
 
 
 def test_an_audit_may_be_made_again_in_its_place(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["audit", "photos"]) == 0
+    assert main(["audit", "photos", "--weights", "none"]) == 0
     (root / "wren/9.jpg").unlink()
-    assert main(["audit", "photos"]) == 0
+    assert main(["audit", "photos", "--weights", "none"]) == 0
     assert "label-conflict" not in {issue.check for issue in read_issues_file(Path("audit-photos/issues.parquet"))}
 
 

@@ -30,9 +30,8 @@ class AuditOptions(CommandOptions):
 
 def main(argv: Sequence[str], terminal: Terminal) -> int:
     """Looks, writes, shows; returns 1 where there is no photo that a model could learn from."""
-    from featherlite.data.audit import AuditConfig, find_issues
-    from featherlite.data.source import scan
-    from featherlite.run import cache_folder
+    from featherlite.data.audit import AuditConfig, run_audit
+    from featherlite.run import cache_folder, resolve
 
     made = parser("featherlite audit", "Look photos over for faults; none is touched. --list tells which.")
     add_fields(made, AuditOptions)
@@ -45,11 +44,12 @@ def main(argv: Sequence[str], terminal: Terminal) -> int:
         return _list_checks(terminal)
     if options.data is None:
         raise RequestError("featherlite audit: the photos are missing.", "Name them: featherlite audit PHOTOS")
-    out = _out(options.data, options.out, terminal.as_json)
-    result = find_issues(scan(options.data, terminal.progress(), cache_folder()), config, None, terminal.progress())
-    page = _write(result, options.data, out, terminal) if out is not None else None
+    data = resolve(options.data, cache_folder(), terminal.progress())
+    out = _out(data, options.out, terminal.as_json)
+    result = run_audit(data, config, cache_folder(), terminal.progress())
+    page = _write(result, data, out, terminal) if out is not None else None
     terminal.close()
-    _show(result, options.data, page, terminal)
+    _show(result, data, page, terminal)
     terminal.finish(_document(result, page))
     return 0 if result.scan.photos else 1
 
@@ -111,6 +111,10 @@ def _show(result: Audit, data: Path, page: Path | None, terminal: Terminal) -> N
     silent = [name for name, count in result.counts().items() if not count]
     if silent:
         terminal.show(f"Nothing found by: {', '.join(silent)}.")
+    if result.unmade:
+        terminal.show(f"Not made, for want of features: {', '.join(result.unmade)}.")
+    if result.features:
+        terminal.show(f"Contents were judged by {result.features}.")
     unused = [f"{count:,} {reason}" for reason, count in scan.faults_by_reason().items()]
     terminal.show(
         f"Photos: {len(scan.photos):,} of {len(scan.classes):,} classes. Issues: {len(result.issues):,}."
@@ -161,6 +165,8 @@ def _document(result: Audit, page: Path | None) -> dict[str, object]:
         "classes": len(result.scan.classes),
         "checks": result.counts(),
         "blocking": len(result.blocking()),
+        "features": result.features,
+        "unmade": list(result.unmade),
         "issues": [issue.to_json() for issue in result.issues],
         "faults": [
             {"path": fault.path, "reason": fault.reason, "message": fault.message} for fault in result.scan.faults

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from featherlite.data.decisions import Decision
     from featherlite.data.findings import Issue
-    from featherlite.data.source import Scan
 
 
 class CleanOptions(CommandOptions):
@@ -27,7 +26,8 @@ class CleanOptions(CommandOptions):
     """folder for photos.csv (what remains: give it as --data) and decisions.csv (what was decided, and why); left out,
     only the suggestions are shown"""
     audit: Path | None = None
-    """folder of an audit whose suggestions are meant; left out, the photos are audited now"""
+    """folder of an audit whose suggestions are meant; left out, the photos are looked over now, by the checks to apply
+    and those that stop a run (none named: by all that need no network)"""
 
 
 def main(argv: list[str], terminal: Terminal) -> int:
@@ -36,7 +36,7 @@ def main(argv: list[str], terminal: Terminal) -> int:
     from featherlite.data.decisions import apply_decisions, write_decisions
     from featherlite.data.manifest import write_manifest
     from featherlite.data.source import scan
-    from featherlite.run import cache_folder
+    from featherlite.run import cache_folder, resolve
 
     made = parser("featherlite clean", "Carry out chosen suggestions of the audit; no photo is touched or deleted.")
     add_fields(made, CleanOptions)
@@ -44,8 +44,9 @@ def main(argv: list[str], terminal: Terminal) -> int:
     values = vars(made.parse_args(argv))
     options = parse(CleanOptions, {key: values[key] for key in CleanOptions.model_fields}, "featherlite clean")
     config = parse(CleanConfig, {key: values[key] for key in CleanConfig.model_fields}, "featherlite clean")
-    found = scan(options.data, terminal.progress(), cache_folder())
-    issues = _issues(found, options.audit, terminal)
+    data = resolve(options.data, cache_folder(), terminal.progress())
+    found = scan(data, terminal.progress(), cache_folder())
+    issues = _issues(data, options.audit, config.apply, terminal)
     decisions = decide(issues, config)
     photos, idle = apply_decisions(found.photos, decisions)
     left = [issue for issue in unsettled(issues, decisions) if issue.check not in config.accept]
@@ -85,13 +86,18 @@ def main(argv: list[str], terminal: Terminal) -> int:
     return 1 if left else 0
 
 
-def _issues(found: Scan, audit: Path | None, terminal: Terminal) -> tuple[Issue, ...]:
-    from featherlite.data.audit import find_issues
+def _issues(data: Path, audit: Path | None, apply: Sequence[str], terminal: Terminal) -> tuple[Issue, ...]:
+    """The issues of an audit that was made before, or of one made now by the checks that matter here."""
+    from featherlite.data.audit import AuditConfig, run_audit
     from featherlite.data.audit_tables import read_issues_file
+    from featherlite.data.checks import check_names, load_check
+    from featherlite.run import cache_folder
 
     if audit is not None:
         return read_issues_file(audit / "issues.parquet" if audit.is_dir() else audit)
-    return find_issues(found, progress=terminal.progress()).issues
+    checks = [load_check(name) for name in check_names()]
+    wanted = tuple(one.name for one in checks if one.name in apply or one.blocks or not (apply or one.needs_features))
+    return run_audit(data, AuditConfig(checks=wanted), cache_folder(), terminal.progress()).issues
 
 
 def _table(issues: Sequence[Issue], decisions: Sequence[Decision]) -> Table:

@@ -44,5 +44,5 @@ def wrong_label(evidence: Evidence) -> Iterator[Issue]:
             message,
             "relabel" if sure else "look",
             path,
-            to if sure else "",
+            to,
         )

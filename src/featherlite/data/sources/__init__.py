@@ -37,11 +37,11 @@ def sources() -> tuple[Source, ...]:
     return tuple(cast(Source, module) for module in sorted(modules, key=lambda module: module.PRIORITY))
 
 
-def listing_of(root: Path) -> Listing:
+def listing_of(root: Path, *, strict: bool = True) -> Listing:
     """What a root (a folder, a table, a container) claims to hold; no photo is opened.
 
     Raises:
-        DataError: no such root; empty; of no known layout; class names that cannot be told apart.
+        DataError: no such root; empty; of no known layout; where strict, class names that cannot be told apart.
     """
     try:
         is_file, exists = root.is_file(), root.exists()
@@ -54,5 +54,6 @@ def listing_of(root: Path) -> Listing:
         what = "a file, and not a .csv, .parquet or .tar" if is_file else "neither a folder nor a file"
         raise DataError(f"{root} is {what}.", LAYOUT_HINT)
     found = source.listing(root)
-    refuse_alike({*found.folders.values(), *(candidate.label for candidate in found.candidates)})
+    if strict:
+        refuse_alike({*found.folders.values(), *(candidate.label for candidate in found.candidates)})
     return found

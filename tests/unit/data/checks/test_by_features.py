@@ -43,7 +43,7 @@ def test_by_weak_features_no_relabeling_is_suggested() -> None:
     labels[0] = "wren"
     places = np.stack([np.zeros(90, np.int64), np.arange(90)], axis=1)
     (issue,) = wrong_label(evidence(ShardedFeatures(HANDMADE, [features], places), labels))
-    assert (issue.action, issue.to) == ("look", "")
+    assert (issue.action, issue.to) == ("look", "crow")
 
 
 def test_a_list_that_nobody_would_look_through_is_cut() -> None:
