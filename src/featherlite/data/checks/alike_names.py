@@ -1,4 +1,8 @@
-"""class names that differ only by punctuation, or by a slip of the pen"""
+"""class names that differ only by case, by punctuation, or by a slip of the pen
+
+Two names for one class split its photos in two, and a network is asked to tell apart what is the same. Merge the two
+where they mean the same; leave them where they are kinds of their own.
+"""
 
 from __future__ import annotations
 
@@ -81,7 +85,7 @@ def _candidates(keys: Sequence[str]) -> Iterator[tuple[int, int]]:
 def _likeness(one: Sequence[str], other: Sequence[str]) -> tuple[float, str]:
     """How sure it is that two names mean the same, and how they differ; 0 where they are names of their own."""
     if "".join(one) == "".join(other):
-        return (SAME_LETTERS, "differ only in punctuation, spaces or accents") if one else (0.0, "")
+        return (SAME_LETTERS, "differ only in case, punctuation, spaces or accents") if one else (0.0, "")
     if sorted(one) == sorted(other):
         return SAME_WORDS, "have the same words in another order"
     if len(one) != len(other):

@@ -1,4 +1,8 @@
-"""photos out of focus or shaken: nothing in them is sharp"""
+"""photos out of focus or shaken: nothing in them is sharp
+
+A network that is shown smears learns smears. Leave out those in which you could not name the subject yourself; keep the
+rest where a camera in the field takes such photos too.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""classes with many times more or fewer photos than the others"""
+"""classes with many times more or fewer photos than the others
+
+A network answers the common class when in doubt, and a good score can hide that rare classes are never found. Gather
+more photos of the rare ones, or judge by macro-F1, in which all classes count alike.
+"""
 
 from __future__ import annotations
 

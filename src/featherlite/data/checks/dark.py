@@ -1,4 +1,8 @@
-"""photos so dark that little can be seen"""
+"""photos so dark that little can be seen
+
+Where nothing can be seen, nothing can be learned but that the photo is dark. Leave out those in which you cannot name
+the subject; keep dusk and night photos where a model must cope with them.
+"""
 
 from __future__ import annotations
 

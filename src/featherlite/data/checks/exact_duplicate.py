@@ -1,4 +1,8 @@
-"""files with the same bytes, under the same label"""
+"""files with the same bytes, under the same label
+
+A photo that stands twice counts twice, and one copy in training and one in the test makes the score too good. All but
+one can be left out without any loss.
+"""
 
 from __future__ import annotations
 

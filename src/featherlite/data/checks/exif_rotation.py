@@ -1,4 +1,8 @@
-"""photos stored on their side, upside down or mirrored, put right by their EXIF orientation alone"""
+"""photos stored on their side, upside down or mirrored, put right by their EXIF orientation alone
+
+Cameras store such photos as they were held, with a note of which side is up. There is nothing to do for featherlite,
+which heeds the note; other tools may show these photos turned.
+"""
 
 from __future__ import annotations
 

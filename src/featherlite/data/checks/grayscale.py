@@ -1,4 +1,8 @@
-"""grey photos among color photos"""
+"""grey photos among color photos
+
+If most grey photos belong to one class, a network learns grey instead of the class. Look whether they gather in one
+class; leave them out where your camera takes color photos only.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""the same picture under two labels: at most one of them is right"""
+"""the same picture under two labels: at most one of them is right
+
+One of the two is taught or scored wrongly, whatever the network answers. Keep the photo under the right label and leave
+out the other; where you cannot tell, leave out both.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""the same picture in two of the given splits: what is tested has been trained on"""
+"""the same picture in two of the given splits: what is tested has been trained on
+
+A network remembers photos that it was trained on, so a test with them says nothing of new ones, and scores come out too
+high. Leave out the copies in training.
+"""
 
 from __future__ import annotations
 

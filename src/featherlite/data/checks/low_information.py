@@ -1,4 +1,8 @@
-"""photos with next to nothing in them: one flat surface, or a placeholder of a few shades"""
+"""photos with next to nothing in them: one flat surface, or a placeholder of a few shades
+
+Such files are often placeholders, lens caps or failed downloads, and they bear a label all the same. Leave out what
+shows no subject.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""photos much longer or narrower than the others of the set"""
+"""photos much longer or narrower than the others of the set
+
+The network's input has one shape for all: of a very long photo the ends are cut off or the subject is squeezed. Look
+for panoramas, screenshots and collages, and crop or leave them out.
+"""
 
 from __future__ import annotations
 

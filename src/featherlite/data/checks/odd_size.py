@@ -1,4 +1,8 @@
-"""photos much larger or smaller than the others of the set"""
+"""photos much larger or smaller than the others of the set
+
+A size unlike the others often means another origin: a thumbnail, a scan, an image from a web page. It does no harm by
+itself; look whether the photo belongs here at all.
+"""
 
 from __future__ import annotations
 

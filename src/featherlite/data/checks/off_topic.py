@@ -1,4 +1,8 @@
-"""photos that look like nothing else in the set: a person among flowers, a scanned page among birds"""
+"""photos that look like nothing else in the set: a person among flowers, a scanned page among birds
+
+Searching the web for photos also brings maps, drawings, logos and people, each under the label that was searched for.
+Leave out what does not show its class; keep a rare view of it.
+"""
 
 from __future__ import annotations
 

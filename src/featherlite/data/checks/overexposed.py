@@ -1,4 +1,8 @@
-"""photos that are burnt out or washed out: too much light"""
+"""photos that are burnt out or washed out: too much light
+
+Where the light was too strong, color and shape are gone, and no editing brings them back. Leave out those in which the
+subject cannot be seen; a subject on a white background is no fault.
+"""
 
 from __future__ import annotations
 

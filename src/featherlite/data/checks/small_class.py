@@ -1,4 +1,8 @@
-"""classes of too few photos to be trained and tested"""
+"""classes of too few photos to be trained and tested
+
+A class needs photos to learn from and others to be tested on. Gather more, merge it into a kindred class, or take its
+score for the guess that it is.
+"""
 
 from __future__ import annotations
 

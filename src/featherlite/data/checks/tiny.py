@@ -1,4 +1,8 @@
-"""photos of too few pixels to learn from"""
+"""photos of too few pixels to learn from
+
+An enlarged thumbnail has no detail, and a network may learn the blocks that enlarging leaves. Fetch the photo in full
+size, or leave it out.
+"""
 
 from __future__ import annotations
 

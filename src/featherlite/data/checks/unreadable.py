@@ -1,4 +1,8 @@
-"""files that should be photos and cannot be used: truncated, empty, not an image, misplaced"""
+"""files that should be photos and cannot be used: truncated, empty, not an image, misplaced
+
+None of these is trained or tested on, so the class has fewer photos than its folder has files. Fetch or save again what
+matters, and put misplaced photos into the folder of their class.
+"""
 
 from __future__ import annotations
 

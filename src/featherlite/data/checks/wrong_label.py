@@ -1,4 +1,8 @@
-"""photos that look more like another class than like their own"""
+"""photos that look more like another class than like their own
+
+Photos with the wrong label teach the wrong thing, and in the test they count right answers as mistakes. The suggestions
+are guesses, the likeliest first: compare each photo with others of both labels before you decide.
+"""
 
 from __future__ import annotations
 
