@@ -107,7 +107,10 @@ class Preprocess(BaseModel):
 
     @property
     def plain(self) -> Preprocess:
-        """The same contract with neither option: its pixels, put through this one's `enhance`, are this one's."""
+        """The same contract with neither option: its pixels, put through this one's `enhance`, are this one's.
+
+        Of a photo with the bars of `pad`, those between the bars.
+        """
         return Preprocess.model_validate({name: getattr(self, name) for name in type(self).model_fields} | PLAIN)
 
     def _resized(self, image: Image.Image) -> Image.Image:

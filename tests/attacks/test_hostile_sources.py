@@ -216,6 +216,35 @@ def test_labels_made_to_hurt_are_no_labels(make: Callable[..., Path]) -> None:
     assert len(faults) == 6
 
 
+@pytest.mark.parametrize("label", ['"a\\nb"', '"\\ud800abc"', '" "'])
+def test_one_impossible_class_name_does_not_spoil_the_shard(make: Callable[..., Path], label: str) -> None:
+    def fill(packed: tarfile.TarFile) -> None:
+        add(packed, "1.json", label.encode())
+        add(packed, "1.png", photo())
+        good(packed)
+
+    candidates, faults = told(make(fill))
+    assert candidates == GOOD
+    assert set(faults.values()) == {"bad-label"}
+
+
+def test_one_impossible_class_name_does_not_spoil_the_rows(tmp_path: Path) -> None:
+    images = [{"bytes": photo(), "path": ""}] * 3
+    pq.write_table(pa.table({"image": images, "label": ["wren", "a\nb", "robin"]}), tmp_path / "a.parquet")
+    found = listing_of(tmp_path)
+    assert [one.label for one in found.candidates] == ["wren", "robin"]
+    assert [fault.reason for fault in found.faults] == ["bad-label"]
+
+
+def test_an_extended_header_full_of_records_costs_no_more_than_its_size(make: Callable[..., Path]) -> None:
+    records = b"6 a=b\n" * 160_000
+    begun = time.process_time()
+    file = make(good)
+    file.write_bytes(header(b"x", b"%011o\0" % len(records), b"x") + records + file.read_bytes())
+    told(file)
+    assert time.process_time() - begun < 3
+
+
 def test_damaged_bytes_never_crash_the_walk(make: Callable[..., Path]) -> None:
     original = make(good, format=tarfile.PAX_FORMAT).read_bytes()
     file = make(good)

@@ -22,6 +22,11 @@ def test_training_never_sees_what_is_held_out() -> None:
     assert set(get_args(Weather)) == set(WEATHER)
 
 
+def test_training_has_what_the_project_promises() -> None:
+    promised = "fog, rain, snow, low_light, glare, motion_blur, defocus, sensor_noise, jpeg"
+    assert ", ".join(WEATHER) == promised
+
+
 def test_each_kind_is_one_file_of_its_name() -> None:
     assert {file.stem for file in ROOM.glob("[!_]*.py")} == set(WEATHER)
 

@@ -18,6 +18,12 @@ from featherlite.step import MAX_SEED, Step, load_step
 __all__ = ["run_step_command", "step_parser"]
 
 
+PHOTOS = (
+    "the photos: a folder per class, train/valid/test folders, a CSV or Parquet table, Parquet with photos inside, tar"
+    " shards, or hub:owner/name"
+)
+
+
 class SeedOptions(CommandOptions):
     """The seed, for steps whose config has none of its own."""
 
@@ -33,12 +39,13 @@ def step_parser(step: Step) -> Parser:
             "source", metavar="IN", type=given, help="bundle to start from (a run's folder means its last bundle)"
         )
         made.add_argument(
-            "--data", metavar="PATH", type=given, help="the photos; remembered from the bundle's making on this machine"
+            "--data",
+            metavar="PATH",
+            type=given,
+            help="the photos, as for featherlite run; remembered from the bundle's making on this machine",
         )
     else:
-        made.add_argument(
-            "data", metavar="DATA", type=given, help="the photos: a folder per class, split folders, or a CSV"
-        )
+        made.add_argument("data", metavar="DATA", type=given, help=PHOTOS)
     optional = not step.needs or not step.provides
     note = "new folder for the result" + ("; left out, nothing is kept" if optional else "")
     made.add_argument("out", metavar="OUT", type=given, nargs="?" if optional else None, help=note)

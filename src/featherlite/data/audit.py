@@ -99,7 +99,7 @@ def find_issues(
     for name in chosen:
         its = sorted(load_check(name).judge(evidence), key=lambda issue: (-issue.score, issue.paths, issue.message))
         issues += its
-    twins = evidence.near if "near" in vars(evidence) else None
+    twins = evidence.alike if "alike" in vars(evidence) else None
     features = vars(evidence).get("features")
     kind = getattr(features, "kind", None)
     unmade = tuple(name for name in chosen if load_check(name).needs_features and features is None)

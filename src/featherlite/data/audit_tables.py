@@ -85,8 +85,8 @@ def _issues(content: bytes) -> tuple[Issue, ...]:
     for row in _rows(content, ISSUES, ISSUE_COLUMNS):
         if row["action"] not in ACTIONS:
             raise BundleError(f"{ISSUES} asks for '{row['action']}', which is unknown.", AGAIN)
-        wanted = (row["message"], row["action"], tuple(row["targets"]), row["to"])
         try:
+            wanted = (row["message"], row["action"], tuple(row["targets"]), row["to"])
             issues.append(Issue(row["check"], tuple(row["paths"]), float(row["score"]), *wanted))
         except (TypeError, ValueError) as error:
             raise BundleError(f"{ISSUES} is damaged: {error}.", AGAIN) from None

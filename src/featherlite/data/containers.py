@@ -94,7 +94,15 @@ def peek(root: Path) -> frozenset[str]:
 def containers(listing: Listing, root: Path, suffix: str) -> Iterator[tuple[str, str]]:
     """(path relative to the root, real file) of every container under a folder, in order; a fault for all else."""
     base = os.path.realpath(root)
-    for folder, below, files in os.walk(base):
+
+    def unreadable(error: OSError) -> None:
+        shown = os.path.relpath(str(error.filename), base).replace(os.sep, "/")
+        listing.fault(shown, "unreadable", f"the folder cannot be read ({error.strerror})")
+
+    for folder, below, files in os.walk(base, onerror=unreadable):
+        for name in below:
+            if not name.startswith(".") and os.path.islink(os.path.join(folder, name)):  # noqa: PTH114, PTH118
+                listing.fault(_shown(base, folder, name), "link", "a link to a folder is not followed")
         for name in [name for name in below if name.startswith(".")]:
             listing.fault(_shown(base, folder, name), "hidden", "the name starts with a dot: the folder is left out")
         below[:] = sorted(name for name in below if not name.startswith("."))

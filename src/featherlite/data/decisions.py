@@ -69,7 +69,9 @@ def parse_decisions(text: str, where: str) -> tuple[Decision, ...]:
     Raises:
         DataError: no such columns, an unknown action, a missing target or label, or two decisions about one target.
     """
-    reader = csv.reader(io.StringIO(text.removeprefix("\ufeff")), skipinitialspace=True)
+    text = text.removeprefix("\ufeff")
+    delimiter = max(",;\t", key=text.partition("\n")[0].count)  # some spreadsheets write semicolons
+    reader = csv.reader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True)
     try:
         columns = [name.strip().casefold() for name in next(reader, [])]
         lines = [(reader.line_num, values) for values in reader if any(value.strip() for value in values)]
@@ -120,19 +122,20 @@ def write_decisions(decisions: Iterable[Decision]) -> bytes:
 
 
 def suggested(issues: Iterable[Issue], checks: Sequence[str]) -> tuple[Decision, ...]:
-    """What the issues of these checks ask to be done, one decision a photo (or class), sorted by target."""
-    chosen: dict[tuple[bool, str], Decision] = {}
+    """What the issues of these checks ask to be done, one decision a photo, sorted by target.
+
+    The targets of a merge are all photos of a class, so each of them is relabelled.
+    """
+    chosen: dict[str, Decision] = {}
     for issue in issues:
         if issue.check not in checks or issue.action not in ("drop", "relabel", "merge"):
             continue
+        verb: Verb = "drop" if issue.action == "drop" else "relabel"
         for target in issue.targets:
-            verb: Verb = issue.action
-            decision = Decision(verb, target, "" if verb == "drop" else issue.to, issue.check, issue.message)
-            key = (verb == "merge", target)
-            former = chosen.get(key)
-            if former is None or (verb in STRENGTH and STRENGTH.index(verb) > STRENGTH.index(former.action)):
-                chosen[key] = decision
-    return tuple(chosen[key] for key in sorted(chosen))
+            former = chosen.get(target)
+            if former is None or STRENGTH.index(verb) > STRENGTH.index(former.action):
+                chosen[target] = Decision(verb, target, "" if verb == "drop" else issue.to, issue.check, issue.message)
+    return tuple(chosen[target] for target in sorted(chosen))
 
 
 def overruled(decisions: Iterable[Decision], by_hand: Iterable[Decision]) -> tuple[Decision, ...]:

@@ -71,6 +71,9 @@ def download(
                 _fetch(remote, part, progress, timeout_s)
                 break
             except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
+                if isinstance(error, urllib.error.HTTPError) and error.code == 416 and before and attempt < attempts:
+                    part.unlink()  # there is nothing behind what we have: it is not the beginning of this file
+                    continue
                 if isinstance(error, urllib.error.HTTPError) and error.code < 500 and error.code not in (408, 429):
                     raise DataError(
                         f"{remote.url}: the server answers {error.code} {error.reason}.", "Look at the set's home page."
@@ -96,8 +99,10 @@ def _fetch(remote: Remote, part: Path, progress: Progress, timeout_s: float) -> 
     """Adds what is missing to `part`."""
     have = part.stat().st_size if part.exists() else 0
     known = _known(part)
-    headers = {"User-Agent": "featherlite", **remote.headers, "Accept-Encoding": "identity"}
+    headers = {"User-Agent": "featherlite", "Accept-Encoding": "identity"}
     request = urllib.request.Request(remote.url, headers=headers)  # noqa: S310  (http and https only)
+    for name, value in remote.headers.items():
+        request.add_unredirected_header(name, value)  # a token is for this server, and not for where it sends us
     same = have > 0 and known.get("url") == (remote.identity or remote.url)
     resumes = same and bool(known.get("validator") or remote.digest)  # a digest shows in the end whether it fits
     if resumes and have == known.get("size"):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from featherlite.data.discriminant import Rows
 from featherlite.data.findings import Action, Issue
-from featherlite.data.near import Twins, near_duplicates
+from featherlite.data.near import SAME, Twins, near_duplicates
 from featherlite.data.source import Fault, Photo, Scan
 from featherlite.step import Progress, Silent
 
@@ -58,9 +58,14 @@ class Evidence:
         return {label: members[label] for label in sorted(members)}
 
     @cached_property
-    def near(self) -> Twins:
-        """The pairs of photos that show the same picture, byte-identical ones among them."""
+    def alike(self) -> Twins:
+        """The pairs of photos that a split must not separate."""
         return near_duplicates(self.photos, self.looks, self.progress)
+
+    @cached_property
+    def near(self) -> Twins:
+        """Those of them that show the same picture, byte-identical ones among them."""
+        return self.alike.at_least(SAME)
 
     @cached_property
     def features(self) -> Rows | None:

@@ -152,7 +152,7 @@ def fetch_plan(plan: HubPlan, place: Path, progress: Progress) -> Path:
         DataError: the hub cannot be reached, breaks off again and again, or sends other bytes than it told of.
         StorageError: no room, or not writable.
     """
-    draft = place.with_name(f".{place.name}.part")
+    draft = place.with_name(f".{place.name}.{plan.commit[:12]}.part")  # what another set left is not gone on from
     with storage_guard(place.parent), _locked(place):
         if place.is_dir():
             return place

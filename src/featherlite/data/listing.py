@@ -99,10 +99,10 @@ def class_label(name: str, where: str) -> str:
     """The class name as shown: the folder's own, in Unicode's composed form (macOS stores the other one).
 
     Raises:
-        DataError: blank, or with control characters (labels.txt has one name a line).
+        DataError: blank, or with control characters (labels.txt has one name a line) or lone surrogates.
     """
     label = unicodedata.normalize("NFC", name)
-    if any(unicodedata.category(sign) == "Cc" for sign in label) or not label.strip():
+    if any(unicodedata.category(sign) in ("Cc", "Cs") for sign in label) or not label.strip():
         raise DataError(f"{where!r}: class name {label!r} is blank or holds control characters.", "Rename it.")
     return label
 

@@ -23,10 +23,14 @@ def write_manifest(out: Path, root: Path, photos: Sequence[Photo], decisions: by
     Paths are relative to `out`, so both may be moved together.
 
     Raises:
-        RequestError: `out` lies within the photos.
+        RequestError: `out` lies within the photos, or `root` is the very table that would be written.
         StorageError: it cannot be written.
     """
     base = root.parent if root.is_file() else root
+    if root.is_file() and (out / PHOTOS).resolve() == root.resolve():
+        raise RequestError(
+            f"{root} is the list of photos that was read: it is not written over.", "Give another --out."
+        )
     if out.absolute().is_relative_to(base.absolute()) and root.is_dir():
         raise RequestError(f"{out} lies within the photos ({root}).", "Give an --out elsewhere.")
     sink = io.StringIO()

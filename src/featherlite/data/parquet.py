@@ -230,8 +230,9 @@ class RowPhotos:
         column = batch.column(0)
         if "." in self._columns.leaf and self._columns.leaf != self._columns.image:
             column = column.flatten()[0]
+        replaced = self._kept.pop(self._next, None)  # where a row group is begun again
         self._kept[self._next] = column
-        self._kept_bytes += column.nbytes
+        self._kept_bytes += column.nbytes - (replaced.nbytes if replaced is not None else 0)
         self._next += len(column)
         while self._kept_bytes > KEEP_BYTES and len(self._kept) > 1:
             _, dropped = self._kept.popitem(last=False)

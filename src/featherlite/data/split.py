@@ -113,7 +113,9 @@ def _twins(bundle: Bundle, found: Scan, config: SplitConfig, ctx: Context) -> li
     """The clusters of photos that show the same picture, by their sha256: those of the audit, or looked for now."""
     if not config.near_duplicates:
         return []
-    twins = read_twins(bundle, found) or near_duplicates(found.photos, found.looks, ctx.progress)
+    twins = read_twins(bundle, found)
+    if twins is None:
+        twins = near_duplicates(found.photos, found.looks, ctx.progress)
     return [tuple(found.photos[member].sha256 for member in cluster) for cluster in twins.clusters]
 
 

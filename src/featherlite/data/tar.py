@@ -111,11 +111,13 @@ class _Extended:
         if kind == tarfile.GNUTYPE_LONGNAME:
             self.name = content.partition(b"\0")[0].decode("utf-8", "surrogateescape")
             return
-        while content and content[0] != 0:
-            head, space, _ = content.partition(b" ")
-            if not space or not head.isdigit() or len(head) > 8 or int(head) < len(head) + 3:
+        place = 0
+        while place < len(content) and content[place] != 0:  # by place: cutting off each record would be quadratic
+            head, space, _ = content[place : place + 9].partition(b" ")
+            if not space or not head.isdigit() or int(head) < len(head) + 3:
                 raise TarDamagedError("damaged", "an extended header cannot be understood")
-            record, content = content[len(head) + 1 : int(head) - 1], content[int(head) :]
+            record = content[place + len(head) + 1 : place + int(head) - 1]
+            place += int(head)
             key, _, value = record.partition(b"=")
             if key == b"path":
                 self.name = value.decode("utf-8", "surrogateescape")

@@ -13,10 +13,22 @@ from numpy.typing import NDArray
 from featherlite.evaluate.metrics import paired_loss, ranking
 from featherlite.history import wilson
 
-__all__ = ["Bounds", "Comparison", "budget_failures", "compare", "golden_failures", "identity_failures", "remedy"]
+__all__ = [
+    "Bounds",
+    "Comparison",
+    "budget_failures",
+    "compare",
+    "frame_failures",
+    "golden_failures",
+    "identity_failures",
+    "remedy",
+]
 
 BUDGETS = ("flash", "arena")
 """What a device has a fixed amount of."""
+
+FRAMES = "golden frames"
+"""What a device is to make its inputs from, where the preprocessing reduces noise or stretches levels."""
 
 FLOAT_TOLERANCE = 1e-3
 """How far a float artefact may be from its golden vectors, as a share of their range: processors differ in rounding."""
@@ -105,13 +117,21 @@ def budget_failures(needed: Mapping[str, tuple[int | None, int | None]]) -> list
 
 def remedy(failures: Sequence[str]) -> str:
     """What to do about these failures of artefacts: sizes and answers have different remedies."""
-    budget = [failure.partition(":")[0] in BUDGETS for failure in failures]
+    causes = [failure.partition(":")[0] for failure in failures]
     said = []
-    if any(budget):
+    if any(cause in BUDGETS for cause in causes):
         said.append("Build a smaller network: lower build.input_px or build.width, or set build.cut.")
-    if not all(budget):
+    if FRAMES in causes:
+        said.append("Quantize or export again: its golden vectors were made with another preprocessing.")
+    if not all(cause in (*BUDGETS, FRAMES) for cause in causes):
         said.append("Quantize with more representative photos, or replace the layers that int8 cannot hold.")
     return " ".join(said)
+
+
+def frame_failures(expected: NDArray[np.uint8], made: NDArray[np.uint8]) -> list[str]:
+    """What is wrong with the inputs uint8 [n, h, w, 3] that preprocessing made of the golden frames; must be equal."""
+    different = int((expected != made).any(axis=(1, 2, 3)).sum())
+    return [f"{FRAMES}: preprocessing makes other inputs of {different} of {len(expected)}"] if different else []
 
 
 def golden_failures(expected: NDArray[Any], answered: NDArray[Any]) -> list[str]:

@@ -18,6 +18,7 @@ from featherlite.step import MAX_SEED, Context, StepConfig, step
 if TYPE_CHECKING:
     from featherlite.data.corrupt import Corruption
     from featherlite.data.photos import PhotoSet
+    from featherlite.preprocess import Preprocess
 
 Hits = NDArray[np.bool_]
 Job = tuple["Corruption", int]
@@ -47,7 +48,8 @@ class RobustnessConfig(StepConfig):
 def robustness(bundle: Bundle, config: RobustnessConfig, ctx: Context) -> Bundle:
     """The bundle with robustness.json: top-1 of its subject under each corruption, and with its scores on the split.
 
-    Photos are corrupted at the network's input size, after preprocessing: strengths are relative to what it sees.
+    Photos are corrupted at the network's input size, so that strengths are relative to what it sees, and before their
+    noise is reduced and their levels are stretched where the preprocessing does so.
 
     Raises:
         RequestError: there is no such corruption, or the split has no photos.
@@ -71,7 +73,9 @@ def robustness(bundle: Bundle, config: RobustnessConfig, ctx: Context) -> Bundle
     labels = photos.labels[rows]
     jobs = [(one, severity) for one in chosen for severity in severities]
     # All corruptions run as one long set of photos that are made as they are read: the network is loaded once.
-    corrupted = cast("Any", _CorruptedPhotos(photos, rows, jobs, config.seed))
+    plain = bundle.preprocess.plain
+    source = photos if plain == bundle.preprocess else load_photos(bundle, config.split, ctx, plain)
+    corrupted = cast("Any", _CorruptedPhotos(source, rows, jobs, config.seed, bundle.preprocess))
     many = PhotoSet(corrupted, np.tile(labels, len(jobs)), (), photos.classes, photos.split)
     ctx.progress.start(f"{len(chosen)} corruptions x {len(severities)} severities", len(many))
     answers = ranking(predict_logits(bundle, many, bundle.subject, ctx.progress), 1)[:, 0].reshape(len(jobs), -1)
@@ -117,10 +121,15 @@ def _example(images: NDArray[np.uint8], right: Hits) -> int:
 
 
 class _CorruptedPhotos:
-    """Every photo under every job, the jobs one after another, made as they are read: uint8 [jobs * n, h, w, 3]."""
+    """Every photo under every job, the jobs one after another, made as they are read: uint8 [jobs * n, h, w, 3].
 
-    def __init__(self, photos: PhotoSet, rows: NDArray[np.int64], jobs: Sequence[Job], seed: int) -> None:
-        self._photos, self._rows, self._jobs, self._seed = photos, rows, jobs, seed
+    `photos` are the plain ones, neither denoised nor stretched.
+    """
+
+    def __init__(
+        self, photos: PhotoSet, rows: NDArray[np.int64], jobs: Sequence[Job], seed: int, preprocess: Preprocess
+    ) -> None:
+        self._photos, self._rows, self._jobs, self._seed, self._preprocess = photos, rows, jobs, seed, preprocess
         self._count = len(rows) * len(jobs)
         self.shape = (self._count, *photos.images.shape[1:])
 
@@ -133,13 +142,13 @@ class _CorruptedPhotos:
         return np.stack(list(in_order(self._made, range(*where.indices(len(self))))))
 
     def _made(self, index: int) -> NDArray[np.uint8]:
-        from featherlite.data.corrupt import generator_of
+        from featherlite.data.corrupt import corrupted_input
 
         job, place = divmod(index, len(self._rows))
         one, severity = self._jobs[job]
         row = int(self._rows[place])
         photo = self._photos.images[row : row + 1][0]
-        return one(photo, severity, generator_of(photo, one.name, self._seed))
+        return corrupted_input(photo, one, severity, self._seed, self._preprocess)
 
 
 class _Report:

@@ -223,12 +223,15 @@ class _Verification:
         self, name: str, data: bytes, int8: bool, failures: list[str]
     ) -> tuple[dict[str, NDArray[Any]], int | None]:
         """What each runtime puts out for all photos, int8 or float32 [n, classes], and TFLM's arena."""
-        from featherlite.evaluate.checks import golden_failures
+        from featherlite.evaluate.checks import frame_failures, golden_failures
         from featherlite.evaluate.measure import artefact_raw, cores
         from featherlite.models.golden import read_golden
         from featherlite.runtime.interpreter import TFLMRuntime, open_runtime
 
         golden = read_golden(self.bundle.read(f"exports/{name}/golden.npz"), f"exports/{name}/golden.npz")
+        if golden.frames is not None:
+            made = np.stack([self.bundle.preprocess.enhance(frame) for frame in golden.frames])
+            failures += frame_failures(golden.inputs, made)
         outputs: dict[str, NDArray[Any]] = {}
         arena = None
         for which in self.runtimes:

@@ -6,9 +6,8 @@ import base64
 import contextlib
 import hashlib
 import logging
-import shlex
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,19 +16,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featherlite.bundle import Bundle, storage_guard, write_atomically
-from featherlite.data.audit import Audit
+from featherlite.data.audit import Audit, AuditConfig
 from featherlite.data.audit_tables import SUMMARY, read_issues
+from featherlite.data.features import HANDMADE
+from featherlite.data.listing import refuse_alike
 from featherlite.data.source import Scan, scan
 from featherlite.errors import DataError
 from featherlite.report.audit_facts import CheckFacts, Facts, check_facts, known_photos
 from featherlite.report.audit_photos import BUDGET, AuditPhotos
-from featherlite.report.audit_view import sections, wanted_paths
+from featherlite.report.audit_view import Section, sections, wanted_paths
 from featherlite.report.histograms import histogram_plot
+from featherlite.report.next_steps import Commands, RunNote, after_audit
 from featherlite.report.svg import Svg
 from featherlite.report.templating import environment, named, template_text, version, visible
 from featherlite.step import Progress
 
-__all__ = ["audit_commands", "bundle_audit", "render_audit_page", "write_audit_page"]
+__all__ = ["audit_commands", "bundle_audit", "refusal", "render_audit_page", "write_audit_page"]
 
 log = logging.getLogger("featherlite")
 
@@ -39,19 +41,26 @@ MOST_CLASSES = 1000
 
 
 def write_audit_page(
-    result: Audit, photos: Path | None, out: Path, *, in_run: bool = False, progress: Progress | None = None
+    result: Audit,
+    photos: Path | None,
+    out: Path,
+    *,
+    note: RunNote | None = None,
+    decided: bool = False,
+    progress: Progress | None = None,
 ) -> Path:
     """The path of the written page. Photos that changed since the audit are named in a warning and not shown.
 
-    `photos` is the root that was audited; without it the page has no pictures. `in_run` says that a run made the audit:
-    then what is to be typed next is the run again.
+    `photos` is the root that was audited; without it the page has no pictures. `note` says that a run made the audit:
+    then what is to be typed next is the run again; `decided` that the run has done about the issues what it was told.
 
     Raises:
         MissingExtraError: Jinja2 is not installed.
         StorageError: the page cannot be written.
     """
-    commands = audit_commands(result, result.scan.root.resolve().name, None if in_run else out.resolve().parent.name)
-    text = render_audit_page(result, photos, commands, progress=progress)
+    folder = None if note is not None else out.resolve().parent.name
+    commands = audit_commands(result, result.scan.root.resolve().name, folder, note)
+    text = render_audit_page(result, photos, [] if decided else commands, decided=decided, progress=progress)
     with storage_guard(out):
         out.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(out, text.encode("utf-8"))
@@ -67,11 +76,17 @@ def bundle_audit(bundle: Bundle, data: Path | None, cache: Path, progress: Progr
     found = Scan(Path(data or ""), "folders", (), ())
     if data is not None:
         with contextlib.suppress(DataError):  # photos that are gone spoil the pictures, not the page
-            found = scan(data, progress, cache)
+            found = scan(data, progress, cache, strict=False)
     issues = read_issues(bundle)
-    made = bundle.read_json(SUMMARY).get("checks")
-    names = [*(made if isinstance(made, dict) else ()), *(issue.check for issue in issues)]
-    return Audit(found, issues, tuple(dict.fromkeys(names)), None)
+    summary = bundle.read_json(SUMMARY)
+    listed, features = (summary.get("checks"), summary.get("features")) if isinstance(summary, dict) else (None, None)
+    names = [*(listed if isinstance(listed, dict) else ()), *(issue.check for issue in issues)]
+    made = tuple(dict.fromkeys(names))
+    unmade: tuple[str, ...] = ()
+    told = [report.config for report in bundle.history if report.step == "audit"]
+    with contextlib.suppress(ValueError):  # settings of another version, which say nothing here
+        unmade = tuple(name for config in told[-1:] for name in AuditConfig(**config).chosen() if name not in made)
+    return Audit(found, issues, made, None, features if isinstance(features, str) else None, unmade)
 
 
 def render_audit_page(
@@ -79,11 +94,13 @@ def render_audit_page(
     photos: Path | None,
     commands: Sequence[tuple[str, str]] = (),
     budget: int = BUDGET,
+    *,
+    decided: bool = False,
     progress: Progress | None = None,
 ) -> str:
     """The page as HTML; everything that comes from the photos, their names or the issues is escaped.
 
-    `commands` are what to do next: what for, and what to type.
+    `commands` are what to do next: what for, and what to type. `decided`: what stops a run was decided on already.
     """
     templates = environment("The audit's page")
     facts = known_photos(result)
@@ -98,16 +115,23 @@ def render_audit_page(
     script = template_text("audit.js")
     name = visible(result.scan.root.resolve().name)
     checks = _checks(result)
+    parts = sections(result, facts, pictures)
+    shared = _shared(parts)
     return templates.get_template("audit.html.j2").render(
         title=f"featherlite audit: {name}",
         name=name,
-        style=template_text("style.css") + template_text("audit.css"),
+        style=template_text("style.css") + template_text("audit.css") + _pictures(shared),
         script=script,
         script_hash=_csp_hash(script),
         version=version(),
         summary=_summary(result, checks),
         checks=checks,
-        sections=sections(result, facts, pictures),
+        sections=parts,
+        shared=shared,
+        unmade=[check_facts(name) for name in result.unmade],
+        features=visible(result.features) if result.features else None,
+        weak=result.features == HANDMADE.name,
+        decided=decided,
         classes=_classes(result),
         plots=_plots(result.scan.looks),
         faults=_faults(result, facts),
@@ -118,41 +142,35 @@ def render_audit_page(
     )
 
 
-def audit_commands(result: Audit, data: str, folder: str | None) -> list[tuple[str, str]]:
+def audit_commands(result: Audit, data: str, folder: str | None, note: RunNote | None = None) -> Commands:
     """What to do next, and what to type for it; `data` is where the photos lie and `folder` where the audit's files do.
 
-    Without a folder it was a run that made the audit, and the run is what goes on. Nothing is named where no classifier
-    can be made of the photos.
+    Without a folder it was a run that made the audit, and the run (`note`) is what goes on. Nothing is named where no
+    classifier can be made of the photos.
     """
     if (result.scan.photos or result.scan.faults) and len(result.scan.classes) < 2:
         return []
-    checks = [row.facts for row in _checks(result) if row.count]
-    blocking = ",".join(check.name for check in checks if check.blocks)
-    run = f"featherlite run mcu --data {_typed(data, 'PHOTOS')} --out out"
-    if folder is None:
-        apply, overrides, last = (
-            f"{run} --set clean.apply={blocking}",
-            f"{run} --set clean.overrides=decisions.csv",
-            None,
+    blocking = [row.facts.name for row in _checks(result) if row.count and row.facts.blocks]
+    if refusal(result) is not None:
+        blocking += sorted({issue.check for issue in result.issues if issue.action == "merge"} - set(blocking))
+        if not blocking:
+            return []
+    return after_audit(data, folder, blocking=blocking, found=bool(result.issues), note=note)
+
+
+def refusal(result: Audit) -> tuple[str, str] | None:
+    """Why no run takes these photos as they are, whatever the checks found, and what helps; None where one does."""
+    classes = result.scan.classes
+    if len(classes) == 1:
+        return (
+            f"Only one class ('{classes[0]}') has photos, and a classifier needs two or more.",
+            "Add photos of another class.",
         )
-    else:
-        tidy = _typed(f"{Path(data).stem}-clean", "CLEAN")
-        clean = f"featherlite clean {_typed(data, 'PHOTOS')} --audit {_typed(folder, 'AUDIT')} --out {tidy}"
-        apply, overrides = f"{clean} --apply {blocking}", f"{clean} --overrides decisions.csv"
-        last = ("Then train on what remains", f"featherlite run mcu --data {tidy}/photos.csv --out out")
-    own = "decide photo by photo, in a list of your own"
-    if blocking:
-        commands = [("Leave out what stops a run, as suggested", apply), (f"Or {own}", overrides), last]
-    elif result.issues and last:
-        commands = [("Train on these photos", run), (f"Or first {own}", overrides), last]
-    else:
-        commands = [("Train on these photos", run)]
-    return [command for command in commands if command is not None]
-
-
-def _typed(name: str, placeholder: str) -> str:
-    """A name as it is typed in a shell; a placeholder where something in it cannot be seen."""
-    return shlex.quote(name) if name and name == visible(name) else placeholder
+    try:
+        refuse_alike(classes)
+    except DataError as error:
+        return error.message, error.hint
+    return None
 
 
 @dataclass(frozen=True)
@@ -187,6 +205,7 @@ def _summary(result: Audit, checks: list[CheckRow]) -> dict[str, Any]:
         "issues": len(result.issues),
         "kinds": sum(row.count > 0 for row in checks),
         "blocking": blocking,
+        "refusal": tuple(map(visible, refusal(result) or ())),
         "stops": sum(row.count for row in blocking),
         "concerned": sum(photo.path in concerned for photo in photos),
         "faults": len(result.scan.faults),
@@ -243,6 +262,19 @@ def _faults(result: Audit, facts: Facts) -> dict[str, Any]:
         "shown": shown,
         "more": len(faults) - len(shown),
     }
+
+
+def _shared(parts: Sequence[Section]) -> dict[str, str]:
+    """Thumbnail -> name of its style, for those that stand on the page more than once: they are written only once."""
+    pictures = [picture for part in parts for card in part.cards for picture in card.pictures]
+    pictures += [one for part in parts for card in part.cards for _, some in card.examples for one in some]
+    counts = Counter(picture.image for picture in pictures if picture.image is not None)
+    return {image: f"p{number}" for number, (image, count) in enumerate(counts.items()) if count > 1}
+
+
+def _pictures(shared: Mapping[str, str]) -> str:
+    """The styles that show the shared thumbnails; a thumbnail is base64, which cannot end a style."""
+    return "".join(f".{name}{{background-image:url({image})}}\n" for image, name in shared.items())
 
 
 def _csp_hash(script: str) -> str:

@@ -198,7 +198,11 @@ def _suggestion(issue: Issue) -> str:
         case "drop":
             if all_of_them < 2:
                 return "leave it out"
-            return f"drop {some} of {all_of_them}" if some < all_of_them else f"drop all {all_of_them}"
+            return (
+                f"drop {some} of {all_of_them}"
+                if some < all_of_them
+                else f"drop {'both' if some == 2 else f'all {some}'}"
+            )
         case "relabel":
             return f"relabel as {issue.to}"
         case "merge":

@@ -37,6 +37,7 @@ def audited_view(bundle: Bundle, linked: bool) -> dict[str, Any] | None:
     names = sorted(found.keys() | (done.keys() - {BY_HAND}), key=lambda name: (-found[name], name))
     rows = [
         {
+            "check": name,
             "title": check_facts(name).title,
             "blocks": name in check_names() and check_facts(name).blocks,
             "count": found[name],

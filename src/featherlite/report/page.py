@@ -4,27 +4,32 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
+from typing import Any
 
 from featherlite.bundle import Bundle, storage_guard, write_atomically
 from featherlite.report.audited import AUDIT_PAGE, audited_view
 from featherlite.report.documents import read_checks, read_scores, spoken_check
 from featherlite.report.ladder import ladder_rows
+from featherlite.report.next_steps import Commands, RunNote, run_commands
 from featherlite.report.origins import photos_view, provenance_view
 from featherlite.report.results import classes_view, confusion_view, mistakes_view
 from featherlite.report.road import checks_view, curves_view, ladder_view
 from featherlite.report.templating import environment, named, template_text, version
 from featherlite.report.thumbnails import Thumbnails
-from featherlite.report.verdict import verdict_view
+from featherlite.report.verdict import has_model, no_model_view, verdict_view
 from featherlite.report.weather import weather_view
 
 __all__ = ["render_page", "write_page"]
 
 
-def write_page(bundle: Bundle, photos_root: Path | None, out: Path, *, synthetic: bool | None = None) -> Path:
+def write_page(
+    bundle: Bundle, photos_root: Path | None, out: Path, *, synthetic: bool | None = None, note: RunNote | None = None
+) -> Path:
     """The path of the written page. Sections whose facts the bundle lacks say which command adds them.
 
     `photos_root` is where thumbnails come from; without it the page has none. `synthetic` says whether the photos are
-    sample drawings; by default what the split step recorded counts. An audit's page beside `out` is linked.
+    sample drawings; by default what the split step recorded counts. `note` is what the run's folder says of the run;
+    an audit's page beside `out` is linked.
 
     Raises:
         MissingExtraError: Jinja2 is not installed.
@@ -32,7 +37,7 @@ def write_page(bundle: Bundle, photos_root: Path | None, out: Path, *, synthetic
         StorageError: the page cannot be written.
     """
     linked = (out.parent / AUDIT_PAGE).is_file()
-    text = render_page(bundle, photos_root, synthetic=synthetic, linked=linked)
+    text = render_page(bundle, photos_root, synthetic=synthetic, linked=linked, note=note)
     with storage_guard(out):
         out.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(out, text.encode("utf-8"))
@@ -40,11 +45,17 @@ def write_page(bundle: Bundle, photos_root: Path | None, out: Path, *, synthetic
 
 
 def render_page(
-    bundle: Bundle, photos_root: Path | None, *, synthetic: bool | None = None, linked: bool = False
+    bundle: Bundle,
+    photos_root: Path | None,
+    *,
+    synthetic: bool | None = None,
+    linked: bool = False,
+    note: RunNote | None = None,
 ) -> str:
     """The page as HTML; everything that comes from the bundle or its photos is escaped.
 
-    `linked` says that the audit's page lies beside this one.
+    `linked` says that the audit's page lies beside this one. Where no model was made, the page says what stopped the
+    run, by its `note`.
     """
     templates = environment()
     history = bundle.history
@@ -59,6 +70,8 @@ def render_page(
     drawings = any(report.details.get("synthetic") is True for report in history) if synthetic is None else synthetic
     # Mistakes come before samples: where the budget of bytes is short they tell more.
     mistakes = mistakes_view(scores, thumbnails) if scores else None
+    made = has_model(bundle)
+    audited = audited_view(bundle, linked)
     return templates.get_template("page.html.j2").render(
         title=f"featherlite report: {named(labels, 3)}" if labels else "featherlite report",
         subject=named(labels, 8),
@@ -66,9 +79,9 @@ def render_page(
         synthetic=drawings,
         split=split,
         scores=scores,
-        verdict=verdict_view(bundle, rows, test, checks),
+        verdict=verdict_view(bundle, rows, test, checks) if made else no_model_view(bundle, note, *roots),
         photos=photos_view(bundle, thumbnails),
-        audited=audited_view(bundle, linked),
+        audited=audited,
         ladder=ladder_view(rows, *roots),
         curves=curves_view(history, *roots),
         confusion=confusion_view(scores, labels) if scores else None,
@@ -76,13 +89,21 @@ def render_page(
         mistakes=mistakes,
         weather=weather_view(bundle, thumbnails),
         checks=checks_view(checks, *roots),
-        commands=_commands(bundle, spoken_check(checks) is not None),
+        commands=_commands(bundle, spoken_check(checks) is not None) if made else _road(bundle, audited, note),
         origin=provenance_view(bundle, test, *roots),
         version=version(),
     )
 
 
-def _commands(bundle: Bundle, verified: bool) -> list[tuple[str, str]]:
+def _road(bundle: Bundle, audited: dict[str, Any] | None, note: RunNote | None) -> Commands:
+    """What to type where no model was made yet."""
+    undecided = audited is not None and "decisions" not in bundle.provides()
+    blocking = [row["check"] for row in audited["rows"] if row["blocks"]] if audited and undecided else []
+    train = ("Train a network on these photos", "featherlite run mcu --data PHOTOS --out OUT")
+    return (run_commands(note, blocking) if note is not None else []) or [train]
+
+
+def _commands(bundle: Bundle, verified: bool) -> Commands:
     """What to type next; the bundle is named as seen from the folder that its run was started in."""
     home = bundle.home
     name = "BUNDLE" if home is None else home.parent.name if home.name == "bundle" else home.name

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from featherlite.bundle import Bundle
 from featherlite.history import Estimate
 from featherlite.report.documents import RUNTIME_NAMES, ExportCheck, Scores, spoken_check
 from featherlite.report.ladder import Row
+from featherlite.report.next_steps import RunNote
 from featherlite.report.plots import interval_strip
 from featherlite.report.results import guessing
+from featherlite.report.templating import visible
+from featherlite.report.thumbnails import without_places
 from featherlite.report.units import bytes_text, percent_text
 
-__all__ = ["verdict_view"]
+__all__ = ["has_model", "no_model_view", "verdict_view"]
+
+DONE = {"audit": "looked over", "decisions": "decided on", "splits": "split"}
+"""What was done with the photos, by what the bundle provides."""
 
 
 def verdict_view(
@@ -44,6 +51,26 @@ def verdict_view(
         "macs": last["macs"] if last else None,
         "runtimes": runtimes,
         "failures": [failure for entry in checks for failure in entry.failures],
+    }
+
+
+def has_model(bundle: Bundle) -> bool:
+    """Whether there is anything that could name what a photo shows, or a score of one."""
+    return "network" in bundle.provides() or bool(bundle.exports) or bool(bundle.metrics) or "verify.json" in bundle
+
+
+def no_model_view(bundle: Bundle, note: RunNote | None, *roots: Path | None) -> dict[str, Any]:
+    """What the top of the page says where there is no model yet: what was done, what stopped the run, what helps."""
+    done = [what for part, what in DONE.items() if part in bundle.provides()]
+    so_far = f"So far the photos were {', '.join(done[:-1])}{' and ' if done[1:] else ''}{done[-1]}" if done else ""
+    stopped = note is not None and bool(note.message)
+    message, hint = (note.message, note.hint) if note is not None else ("", "")
+    return {
+        "state": "stopped" if stopped else "none",
+        "stopped_at": visible(note.stopped_at) if note is not None else "",
+        "so_far": f"{so_far}; no network was trained." if so_far else "No network was trained.",
+        "message": visible(without_places(message, *roots)),
+        "hint": visible(without_places(hint, *roots)),
     }
 
 

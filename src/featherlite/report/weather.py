@@ -145,19 +145,19 @@ def _shade(score: _Score) -> int:
 
 def _example(found: _Robustness, bundle: Bundle, thumbnails: Thumbnails) -> dict[str, Any] | None:
     """One photo as the network gets it, clean and under each corruption, with the answers; None without the photo."""
-    from featherlite.data.corrupt import generator_of, load_corruption
+    from featherlite.data.corrupt import corrupted_input, load_corruption
 
     photo = thumbnails.photo(found.example.path) if "preprocess.json" in bundle else None
     if photo is None:
         return None
-    seen = bundle.preprocess(photo)
-    images = [{"name": "clean", "image": _shown(seen, thumbnails), "answer": None}]
+    plain = bundle.preprocess.plain(photo)
+    images = [{"name": "clean", "image": _shown(bundle.preprocess(photo), thumbnails), "answer": None}]
     for entry in found.corruptions:
         try:
             one = load_corruption(entry.name)
         except RequestError:  # measured by a version that had it
             continue
-        made = one(seen, found.example.severity, generator_of(seen, one.name, found.seed))
+        made = corrupted_input(plain, one, found.example.severity, found.seed, bundle.preprocess)
         images.append({"name": _title(entry), "image": _shown(made, thumbnails), "answer": entry.example_answer})
     return {"images": [entry for entry in images if entry["image"]], "path": without_places(found.example.path)}
 

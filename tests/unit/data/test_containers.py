@@ -6,6 +6,7 @@ import json
 import os
 import tarfile
 import threading
+import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,6 +20,7 @@ from PIL import Image
 
 from featherlite.data import reader as reader_module
 from featherlite.data.cache import decoded
+from featherlite.data.parquet import RowPhotos
 from featherlite.data.reader import PhotoReader, ReadError
 from featherlite.data.sources import listing_of, sources
 from featherlite.errors import DataError
@@ -152,6 +154,18 @@ def test_rows_in_order_decode_each_row_group_once(tmp_path: Path, monkeypatch: p
     assert begun == [0, 1, 2]
 
 
+def test_rows_kept_are_counted_once_where_a_row_group_is_begun_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("featherlite.data.parquet.BATCH_BYTES", 1)  # a row at a time
+    monkeypatch.setattr("featherlite.data.parquet.KEEP_BYTES", 3 * len(photo(1)))
+    with (parquet(tmp_path / "a.parquet", ["robin"] * 8, rows=8)).open("rb") as stream:
+        rows = RowPhotos(stream)
+        for row in (7, 0, 6, 1, 7, 0, 5):
+            assert rows.read(row) == photo(row)
+            assert rows._kept_bytes == sum(column.nbytes for column in rows._kept.values())
+
+
 # ---- tar shards --------------------------------------------------------------------------------------------------
 
 
@@ -211,6 +225,26 @@ def test_members_in_split_folders(tmp_path: Path) -> None:
         "birds.tar/set/train/robin/1.png": ("robin", "train"),
         "birds.tar/set/valid/wren/2.png": ("wren", "val"),
     }
+
+
+@pytest.mark.parametrize("above", ["train", "set/train"])
+def test_a_split_folder_that_all_members_share_counts(tmp_path: Path, above: str) -> None:
+    file = tar(tmp_path / "a.tar", [(f"{above}/robin/1.png", photo(1)), (f"{above}/wren/2.png", photo(2))])
+    assert set(listed(file).values()) == {("robin", "train"), ("wren", "train")}
+
+
+def test_names_with_dots_do_not_cost_more_the_more_there_are(tmp_path: Path) -> None:
+    file = tar(tmp_path / "a.tar", ((f"robin/cam.{number}.png", b"") for number in range(20_000)))
+    begun = time.process_time()
+    assert len(listed(file)) == 20_000
+    assert time.process_time() - begun < 4
+
+
+def test_folders_of_shards_that_are_not_read_are_told(tmp_path: Path) -> None:
+    tar(tmp_path / "set" / "a.tar", [("robin/1.png", photo(1))])
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "set" / "more").symlink_to(tmp_path / "elsewhere")
+    assert faults(tmp_path / "set") == {"more": "link"}
 
 
 @pytest.mark.parametrize("kind", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT])

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from featherlite.data.corrupt import SEVERITIES, Corruption, corrupt, corruptions, generator_of, load_corruption
+from featherlite.data.corrupt import (
+    SEVERITIES,
+    Corruption,
+    corrupt,
+    corrupted_input,
+    corruption,
+    corruptions,
+    generator_of,
+    load_corruption,
+)
 from featherlite.data.corrupt._fields import clouds, convolve, disc, line, scattered
-from featherlite.data.corrupt._light import decoded_light, encoded_light
+from featherlite.data.corrupt._light import Floats, decoded_light, encoded_light
 from featherlite.data.corrupt.weather import AIRLIGHT
 from featherlite.errors import RequestError
+from featherlite.preprocess import Preprocess
 
 Pixels = NDArray[np.uint8]
 
@@ -258,6 +269,33 @@ def test_what_is_asked_wrongly_is_refused() -> None:
             of("fog")(bad, 3, rng())
     with pytest.raises(RequestError, match="48 x 15 pixels"):
         of("fog")(photo(9, 15, 48), 3, rng())
+
+
+@pytest.mark.parametrize("fit", ["crop", "squash", "pad"])
+@pytest.mark.parametrize("size", [(90, 40), (40, 90), (64, 64)])
+def test_a_corruption_that_does_nothing_leaves_the_networks_input(fit: Any, size: tuple[int, int]) -> None:
+    """So what is reduced and stretched is the photo alone, not the bars that `pad` adds."""
+
+    @corruption(family="train", kind="file", linear=False, none=(1, 2, 3, 4, 5))
+    def nothing(scene: Floats, rng: np.random.Generator, *, none: float) -> Floats:
+        return scene
+
+    image = Image.fromarray(photo(5, *size) // 2 + 40)
+    for options in ({}, {"denoise": True}, {"denoise": True, "autocontrast": True}):
+        contract = Preprocess(width=48, height=48, fit=fit, **options)
+        made = corrupted_input(contract.plain(image), nothing, 3, 0, contract)
+        np.testing.assert_array_equal(made, contract(image))
+
+
+def test_bars_stay_as_they_are_and_gray_photos_are_photos() -> None:
+    contract = Preprocess(width=48, height=48, fit="pad")
+    plain = contract.plain(Image.fromarray(photo(6, 40, 80)))
+    made = corrupted_input(plain, of("overexposure"), 5, 0, contract)
+    assert (made[:12] == 128).all()
+    assert (made[36:] == 128).all()
+    assert made[12:36].mean() > plain[12:36].mean() + 20
+    gray = np.full((48, 48, 3), 128, np.uint8)
+    assert (corrupted_input(gray, of("overexposure"), 5, 0, contract) == 255).all()
 
 
 def test_listing_names_trained_families_first() -> None:

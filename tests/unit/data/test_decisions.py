@@ -77,6 +77,19 @@ def test_only_chosen_checks_speak_and_dropping_beats_relabelling() -> None:
     assert suggested(issues, ("wrong-label",)) == (Decision("relabel", "a/1.jpg", "b", "wrong-label", "looks like b"),)
 
 
+def test_a_suggested_merge_relabels_the_photos_of_the_class() -> None:
+    issue = Issue("alike-names", (), 0.95, "a and b mean the same", "merge", ("a/1.jpg", "a/2.jpg"), "b")
+    kept, idle = apply_decisions(PHOTOS, suggested([issue], ("alike-names",)))
+    assert [photo.label for photo in kept] == ["b", "b", "b", "c"]
+    assert idle == []
+
+
+@pytest.mark.parametrize("sign", [";", "\t"])
+def test_a_list_from_a_spreadsheet_is_read(sign: str) -> None:
+    text = "action,target,label,reason\ndrop,a/1.jpg,,\n".replace(",", sign)
+    assert parse_decisions(text, "mine.csv") == (Decision("drop", "a/1.jpg"),)
+
+
 def test_what_a_person_decided_wins() -> None:
     by_check = (Decision("drop", "a/1.jpg", "", "dark"), Decision("drop", "b/1.jpg", "", "dark"))
     assert overruled(by_check, (Decision("keep", "b/1.jpg"),)) == (by_check[0], Decision("keep", "b/1.jpg"))

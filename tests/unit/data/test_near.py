@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageEnhance, ImageOps
 
 from featherlite.data.look import look
-from featherlite.data.near import Twins, describe, near_duplicates
+from featherlite.data.near import SAME, Twins, describe, near_duplicates
 from featherlite.data.sample.photo import draw_photo
 from featherlite.data.source import Photo, scan
 
@@ -56,7 +56,7 @@ COPIES = {
 
 def twins_of(contents: list[bytes]) -> Twins:
     photos = [Photo(f"{n}.jpg", "a", str(hash(content)), len(content)) for n, content in enumerate(contents)]
-    return near_duplicates(photos, np.concatenate([look(content) for content in contents]))
+    return near_duplicates(photos, np.concatenate([look(content) for content in contents])).at_least(SAME)
 
 
 @pytest.mark.parametrize("kind", COPIES)
@@ -89,6 +89,11 @@ def test_copies_of_one_file_are_paired_with_the_first_and_joined(drawn: Drawn) -
     exact = [(first, second) for first, second, score in twins.pairs() if score == 1]
     assert exact == [(1, 2), (1, 4)]
     assert len(twins) == 3
+
+
+def test_pairs_are_cut_by_likeness() -> None:
+    twins = Twins(np.array([0, 1, 2]), np.array([3, 4, 5]), np.array([0.5, 0.7, 1], np.float32))
+    assert [pair[:2] for pair in twins.at_least(0.7).pairs()] == [(1, 4), (2, 5)]
 
 
 def test_clusters_join_along_chains() -> None:

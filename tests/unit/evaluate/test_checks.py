@@ -7,7 +7,15 @@ import hashlib
 import numpy as np
 import pytest
 
-from featherlite.evaluate.checks import Bounds, budget_failures, compare, golden_failures, identity_failures, remedy
+from featherlite.evaluate.checks import (
+    Bounds,
+    budget_failures,
+    compare,
+    frame_failures,
+    golden_failures,
+    identity_failures,
+    remedy,
+)
 
 BOUNDS = Bounds(max_lsb=1, max_lsb_default=8, min_agreement=0.9, max_loss=0.02)
 
@@ -68,6 +76,17 @@ def test_other_answers_of_equal_worth_are_no_loss() -> None:
     network[:4], artefact[-4:] = 1, 0
     found = compare("litert", answers(artefact), answers(network), labels, None, 1.0, BOUNDS)
     assert (found.row["agreement"], found.row["loss"], found.failures) == (0.92, 0.0, [])
+
+
+def test_inputs_made_of_golden_frames_are_exact() -> None:
+    expected = np.zeros((3, 2, 2, 3), np.uint8)
+    assert frame_failures(expected, expected.copy()) == []
+    made = expected.copy()
+    made[1, 0, 1, 2] = 1
+    (failure,) = frame_failures(expected, made)
+    assert failure == "golden frames: preprocessing makes other inputs of 1 of 3"
+    assert remedy([failure]) == "Quantize or export again: its golden vectors were made with another preprocessing."
+    assert "representative" in remedy([failure, "golden vectors: differ"])
 
 
 def test_golden_vectors_of_int8_are_exact() -> None:

@@ -8,18 +8,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from featherlite.bundle import Bundle
 from featherlite.data.corrupt import corruptions
-from featherlite.data.photos import load_photos
+from featherlite.data.photos import PhotoSet, load_photos
 from featherlite.errors import RequestError
 from featherlite.evaluate.evaluate import EvaluateConfig, evaluate
 from featherlite.evaluate.robustness import RobustnessConfig, robustness
 from featherlite.history import StepReport, wilson
 from featherlite.run import run_step
-from featherlite.step import Context
+from featherlite.step import Context, Progress
 
 MakeContext = Callable[[], Context]
+COUNTS = {"train": 11, "held_out": 7}
 
 
 def measured(bundle: Bundle, ctx: Context, **options: Any) -> dict[str, Any]:
@@ -81,6 +83,30 @@ def test_answers_are_those_of_the_corrupted_photos(color_bundle: Bundle, make_co
     assert example["path"].startswith(example["label"])
 
 
+def test_the_weather_comes_before_noise_is_reduced_and_levels_are_stretched(
+    color_bundle: Bundle, make_context: MakeContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from featherlite.data.corrupt import corrupt
+
+    contract = color_bundle.preprocess.model_dump() | {"version": 2, "denoise": True, "autocontrast": True}
+    bundle = color_bundle.with_json("preprocess.json", contract)
+    seen: list[NDArray[np.uint8]] = []
+
+    def answer(bundle: Bundle, photos: PhotoSet, subject: str, progress: Progress) -> NDArray[np.float32]:
+        seen.append(np.asarray(photos.images[0 : len(photos)]))
+        return np.zeros((len(photos), 3), np.float32)
+
+    monkeypatch.setattr("featherlite.evaluate.measure.predict_logits", answer)
+    measured(bundle, make_context(), corruptions=("low_light",), severities=(3,), seed=4)
+    clean, corrupted = seen
+    np.testing.assert_array_equal(clean, load_photos(bundle, "val", make_context()).images[:])
+    plain = load_photos(color_bundle, "val", make_context()).images[:]
+    dark = corrupt(plain, "low_light", 3, 4)
+    np.testing.assert_array_equal(corrupted, [bundle.preprocess.enhance(photo) for photo in dark])
+    # Dusk takes 88% of the light; the levels are stretched after it, and so the photo is bright again.
+    assert corrupted.mean() > 2 * np.mean(dark)
+
+
 def test_the_same_seed_draws_the_same(color_bundle: Bundle, make_context: MakeContext) -> None:
     options: dict[str, Any] = {"corruptions": ("color_cast", "glare"), "max_photos": 4}
     first, again = (measured(color_bundle, make_context(), **options, seed=2) for _ in range(2))
@@ -139,18 +165,18 @@ def test_what_training_used_is_marked(color_bundle: Bundle, make_context: MakeCo
         ctx = make_context()
         found = measured(color_bundle.with_report(trained(**settings)), ctx, severities=(1,))
         assert trained_on(found) == expected
-        assert found["families"]["train"]["corruptions"] == found["families"]["held_out"]["corruptions"] == 9
+        assert {name: family["corruptions"] for name, family in found["families"].items()} == COUNTS
         assert "warnings" not in ctx.details
 
 
 def test_what_training_used_is_not_called_held_out(color_bundle: Bundle, make_context: MakeContext) -> None:
     ctx = make_context()
-    report = trained(augment=1.0, weather=["snow", "fog"], strengths={"glare": 0.5, "frost": 0})
+    report = trained(augment=1.0, weather=["frost", "fog"], strengths={"shadow": 0.5, "wet_lens": 0})
     found = measured(color_bundle.with_report(report), ctx, severities=(1,))
-    assert trained_on(found) == {"snow", "fog", "glare"}
-    assert found["families"]["held_out"]["corruptions"] == 7
-    assert found["families"]["train"]["corruptions"] == 9
-    assert "snow" in ctx.details["warnings"][0]
+    assert trained_on(found) == {"frost", "fog", "shadow"}
+    assert found["families"]["held_out"]["corruptions"] == COUNTS["held_out"] - 2
+    assert found["families"]["train"]["corruptions"] == COUNTS["train"]
+    assert "frost" in ctx.details["warnings"][0]
 
 
 def test_what_cannot_be_measured_is_refused(color_bundle: Bundle, make_context: MakeContext) -> None:

@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from types import MappingProxyType
 
 import numpy as np
@@ -93,6 +94,21 @@ def test_a_golden_vector_that_is_answered_differently_fails(quantized: Bundle, m
     outputs[2, 1] ^= 1
     touched = changed(quantized, "golden.npz", pack_golden(Golden(golden.inputs, outputs, golden.logits)))
     assert failures(touched, make_context()) == ["golden vectors: 1 of 8 answered differently"]
+
+
+def test_frames_that_preprocessing_makes_other_inputs_of_fail(quantized: Bundle, make_context: MakeContext) -> None:
+    contract = quantized.preprocess.model_dump() | {"version": 2, "denoise": True}
+    bundle = quantized.with_json("preprocess.json", contract)
+    golden = read_golden(quantized.read("exports/int8/golden.npz"))
+    denoised = np.stack([bundle.preprocess.enhance(frame) for frame in golden.inputs])
+    noisy = int((denoised != golden.inputs).any(axis=(1, 2, 3)).sum())
+    assert 2 < noisy < 8  # plain gray stays as it is
+    told = f"golden frames: preprocessing makes other inputs of {noisy} of 8"
+    for inputs, expected in ((denoised, []), (golden.inputs, [told])):
+        touched = changed(bundle, "golden.npz", pack_golden(replace(golden, inputs=inputs, frames=golden.inputs)))
+        found = failures(touched, make_context(), VerifyConfig(runtimes=("litert",)))
+        assert [failure for failure in found if "frames" in failure] == expected
+        assert len(found) == 1 + len(expected)  # the other one: the contract inside the artefact is not the bundle's
 
 
 def test_another_network_in_the_bundle_fails(quantized: Bundle, make_context: MakeContext) -> None:

@@ -61,7 +61,7 @@ def document(**more: Any) -> dict[str, Any]:
         "families": {"train": mean, "held_out": mean},
         "corruptions": [
             entry("low_light", "train", (355, 320, 180), "Species 000"),
-            entry("snow", "held_out", (340, 300, 100), "Species 003"),
+            entry("frost", "held_out", (340, 300, 100), "Species 003"),
         ],
         "example": {"path": "Species 000/001.jpg", "label": "Species 000", "severity": 3, "right": True},
     } | more
@@ -118,7 +118,7 @@ def test_the_example_is_made_as_the_step_made_it(make_bundle: Maker, tmp_path: P
     view = weather_view(bundle, thumbnails)
     assert view is not None
     images = view["example"]["images"]
-    assert [image["name"] for image in images] == ["clean", "low light", "snow"]
+    assert [image["name"] for image in images] == ["clean", "low light", "frost"]
     assert len({image["image"] for image in images}) == 3
     page = section(render_page(bundle, root))
     assert "named rightly" in page
@@ -136,12 +136,12 @@ def test_figures_of_another_model_are_not_shown(make_bundle: Maker) -> None:
 
 
 def test_what_was_trained_on_is_marked(make_bundle: Maker) -> None:
-    seen = entry("snow", "held_out", (340, 300, 100), "x", trained_on=True)
+    seen = entry("frost", "held_out", (340, 300, 100), "x", trained_on=True)
     families = {"train": document()["families"]["train"]}
     bundle = make_bundle().with_json("robustness.json", document(corruptions=[seen], families=families))
     page = section(render_page(bundle, None))
     assert "trained on" in page
-    assert "Training used snow, which is meant to be held out" in page
+    assert "Training used frost, which is meant to be held out" in page
     assert "trained on none of them" not in page
 
 

@@ -125,7 +125,7 @@ def test_they_train_inside_a_model_and_are_stored_with_it(tmp_path: Any) -> None
     [
         ({"rotate_deg": 200.0}, "rotate_deg"),
         ({"mixup": 0.2}, "RandomBlend"),
-        ({"weather_kinds": ("snow",)}, "weather_kinds"),
+        ({"weather_kinds": ("frost",)}, "weather_kinds"),
         ({"value_range": (1.0, 0.0)}, "value_range"),
     ],
 )

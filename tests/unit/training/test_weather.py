@@ -70,6 +70,35 @@ def test_fog_fades_to_airlight_and_more_so_above() -> None:
     assert contrast < 0.75
 
 
+def test_snow_whitens_the_dark_where_it_falls() -> None:
+    """On black there is the veil, 0.32 of the airlight, and flakes over it: whole ones, by a third more than it."""
+    from featherlite.training.augment.weather.snow import AIRLIGHT, FLAKE_LIGHT
+
+    black = np.zeros((8, 64, 64, 3), np.float32)
+    fallen = {strength: np.square(through("snow", black, strength)[..., 0]) for strength in (0.0, 0.5, 1.0)}
+    touched = []
+    for strength, veil in ((0.0, 0.04), (0.5, (0.04 * 0.32) ** 0.5), (1.0, 0.32)):
+        light = fallen[strength]
+        np.testing.assert_allclose(light.min(), veil * AIRLIGHT, rtol=1e-3)
+        assert light.max() < FLAKE_LIGHT
+        touched.append(np.mean(light > veil * AIRLIGHT + 0.02))
+    assert 0.01 < touched[0] < 0.12
+    assert 0.2 < touched[2] < 0.6
+    assert touched == sorted(touched)
+    # Anywhere, not on a grid: over photos, rows and columns are covered about alike.
+    cover = np.square(through("snow", np.zeros((64, 48, 48, 3), np.float32), 1.0)[..., 0]).mean(axis=0)
+    assert cover.mean(axis=0).std() < 0.1 * cover.mean()
+    assert cover.mean(axis=1).std() < 0.1 * cover.mean()
+
+
+def test_glare_adds_light_and_most_of_it_above() -> None:
+    light = scene(8) * 0.5
+    added = np.square(through("glare", light, 0.5)) - np.square(light)
+    assert added.min() > 0
+    assert added[:, :12].mean() > 1.5 * added[:, -12:].mean()
+    assert (added.mean(axis=(1, 2)) @ np.float32([1, 0, -1]) > 0).all()  # sunlight is warm
+
+
 def test_low_light_keeps_its_exposure() -> None:
     white = np.ones((4, 32, 32, 3), np.float32)
     for strength, exposure in ((0.0, 0.5), (1.0, 0.04)):

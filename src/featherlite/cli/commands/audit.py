@@ -102,7 +102,7 @@ def _write(result: Audit, data: Path, out: Path, terminal: Terminal) -> Path:
 
 
 def _show(result: Audit, data: Path, page: Path | None, terminal: Terminal) -> None:
-    from featherlite.report.audit_page import audit_commands
+    from featherlite.report.audit_page import audit_commands, refusal
     from featherlite.report.templating import named, visible
 
     scan = result.scan
@@ -112,7 +112,7 @@ def _show(result: Audit, data: Path, page: Path | None, terminal: Terminal) -> N
     if silent:
         terminal.show(f"Nothing found by: {', '.join(silent)}.")
     if result.unmade:
-        terminal.show(f"Not made, for want of features: {', '.join(result.unmade)}.")
+        terminal.show(f"Not made, for want of features: {', '.join(result.unmade)}. Nothing is known of that.")
     if result.features:
         terminal.show(f"Contents were judged by {result.features}.")
     unused = [f"{count:,} {reason}" for reason, count in scan.faults_by_reason().items()]
@@ -124,6 +124,9 @@ def _show(result: Audit, data: Path, page: Path | None, terminal: Terminal) -> N
         for fault in scan.faults[:10]:
             terminal.show(f"  {visible(fault.path)}: {visible(fault.message)}")
         terminal.show(f"No photo here can be used{': see the page' if page else ''}.")
+    refused = refusal(result)
+    if refused is not None:
+        terminal.show(f"No run takes these photos as they are. {visible(refused[0])} {visible(refused[1])}")
     blocking = list(dict.fromkeys(issue.check for issue in result.blocking()))
     if blocking:
         terminal.show(f"What {named(blocking, 6)} found stops a run until it is decided on.")

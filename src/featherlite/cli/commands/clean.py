@@ -45,7 +45,7 @@ def main(argv: list[str], terminal: Terminal) -> int:
     options = parse(CleanOptions, {key: values[key] for key in CleanOptions.model_fields}, "featherlite clean")
     config = parse(CleanConfig, {key: values[key] for key in CleanConfig.model_fields}, "featherlite clean")
     data = resolve(options.data, cache_folder(), terminal.progress())
-    found = scan(data, terminal.progress(), cache_folder())
+    found = scan(data, terminal.progress(), cache_folder(), strict=False)  # names too alike are merged here
     issues = _issues(data, options.audit, config.apply, terminal)
     decisions = decide(issues, config)
     photos, idle = apply_decisions(found.photos, decisions)

@@ -19,7 +19,8 @@ class RunOptions(CommandOptions):
     recipe: Annotated[str, Positional()]
     """name of a shipped recipe (featherlite recipes), or a TOML file"""
     data: Path
-    """the photos: a folder per class, split folders, or a CSV of path, label, split"""
+    """the photos: a folder per class, train/valid/test folders, a CSV or Parquet table, Parquet with photos inside, tar
+    shards, or hub:owner/name"""
     out: Path
     """folder for the results; a run that was stopped goes on there"""
     set: list[str] = Field(default_factory=list)

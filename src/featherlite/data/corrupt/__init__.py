@@ -1,10 +1,11 @@
 """Corruptions for evaluation: what weather, light, lens, camera and file do to a photo, in five severities.
 
 Two families. `train`: training augmentation may use these. `held_out`: it never may, so that a score on them tells how
-a network fares in what it was not prepared for. Weather is in both, and so are light, blur and file, so that the
-held-out figure asks for the step from the known to the unknown within a cause: fog and rain may be trained on, snow and
-frost not; low light may, glare and shadow not; focus and motion may, zooming not. The lens is held out as a whole. What
-usual color augmentation does anyhow (gain, contrast) is in `train`: to call it unseen would be a false claim.
+a network fares in what it was not prepared for. What a camera outdoors meets again and again is in `train`, since a
+network that is to work there should be prepared for it: fog, rain, snow, dusk, glare, motion, defocus, noise, JPEG. What
+usual color augmentation does anyhow (gain, contrast) is there too: to call it unseen would be a false claim. `held_out`
+asks for the step from the known to the unknown within a cause: frost after fog and snow, shadow and a color cast after
+dusk and glare, zooming after focus and motion, pixels after JPEG; the lens is held out as a whole.
 
 A corruption is a function under `@corruption` in any file of this folder; it is found by that alone. It gets the photo
 as float32 [h, w, 3], in linear light or as encoded in the file, and returns the same; its strengths are a table, five
@@ -31,6 +32,7 @@ from numpy.typing import NDArray
 
 from featherlite.data.corrupt._light import Floats, decoded_light, encoded_light
 from featherlite.errors import RequestError, did_you_mean
+from featherlite.preprocess import Preprocess
 
 __all__ = [
     "FAMILIES",
@@ -39,6 +41,7 @@ __all__ = [
     "Corruption",
     "Family",
     "corrupt",
+    "corrupted_input",
     "corruption",
     "corruptions",
     "generator_of",
@@ -142,6 +145,30 @@ def corrupt(photos: Pixels | Sequence[Pixels], name: str, severity: int, seed: i
     """
     one = load_corruption(name)
     return [one(photo, severity, generator_of(photo, name, seed)) for photo in photos]
+
+
+def corrupted_input(photo: Pixels, one: Corruption, severity: int, seed: int, preprocess: Preprocess) -> Pixels:
+    """What a network gets of a corrupted photo: uint8 [h, w, 3], from `preprocess.plain` of the photo, of that shape.
+
+    A camera sees the weather before anything reduces noise or stretches levels: `preprocess.enhance` comes last. The
+    bars that `pad` adds are neither corrupted nor enhanced.
+
+    Raises:
+        RequestError: there is no such severity, or the photo is none of 16 pixels or more a side.
+    """
+    made = one(photo, severity, generator_of(photo, one.name, seed))
+    if preprocess.fit != "pad":
+        return preprocess.enhance(made)
+    rows, columns = (_within_bars(photo, axis, preprocess.offset) for axis in (0, 1))
+    framed = photo.copy()
+    framed[rows, columns] = preprocess.enhance(np.ascontiguousarray(made[rows, columns]))
+    return framed
+
+
+def _within_bars(photo: Pixels, axis: int, value: int) -> slice:
+    """The rows (axis 0) or columns (1) from the first to the last that is not all of one value; all if none is not."""
+    other = np.flatnonzero((photo != value).any(axis=(1 - axis, 2)))
+    return slice(int(other[0]), int(other[-1]) + 1) if len(other) else slice(0, photo.shape[axis])
 
 
 def generator_of(photo: Pixels, name: str, seed: int) -> np.random.Generator:

@@ -43,7 +43,7 @@ def contrast(scene: Floats, rng: np.random.Generator, *, kept: float) -> Floats:
     return np.asarray(mean + kept * (scene - mean), np.float32)
 
 
-@corruption(family="held_out", kind="light", strength=(0.25, 0.5, 0.85, 1.3, 1.9))
+@corruption(family="train", kind="light", strength=(0.25, 0.5, 0.85, 1.3, 1.9))
 def glare(scene: Floats, rng: np.random.Generator, *, strength: float) -> Floats:
     """Glare: the sun at the edge of the frame, its halo, a row of ghosts, and a veil over all.
 

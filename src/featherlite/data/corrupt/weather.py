@@ -1,4 +1,4 @@
-"""Weather: fog and rain, which training may use; snow and frost, which it may not."""
+"""Weather: fog, rain and snow, which training may use; frost, which it may not."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def rain(scene: Floats, rng: np.random.Generator, *, streaks: float, opacity: fl
 
 
 @corruption(
-    family="held_out",
+    family="train",
     kind="weather",
     flakes=(50, 100, 170, 270, 400),
     veil=(0.04, 0.09, 0.15, 0.23, 0.32),

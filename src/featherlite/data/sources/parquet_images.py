@@ -138,5 +138,8 @@ class _Labels:
             text = self._names[label]
         else:
             text = str(label)
-        self._made[label] = class_label(text, self._shown)
+        try:
+            self._made[label] = class_label(text, self._shown)
+        except DataError as error:  # one row must not spoil all others
+            return "", ("bad-label", error.message)
         return self._made[label], None

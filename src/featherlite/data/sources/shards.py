@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from featherlite.data.containers import COMPRESSED, IMAGE_SUFFIXES, class_names, containers, given_split, peek
@@ -84,11 +84,11 @@ def _compressed(what: str) -> DataError:
 
 @dataclass(slots=True)
 class _Sample:
-    """The members that share a name. Tuples, not lists: a shard may have a million samples of one photo each."""
+    """The members that share a name. A shard may have a million samples of one photo each, or one of a million."""
 
-    photos: tuple[str, ...] = ()
+    photos: list[str] = field(default_factory=list)
     labels: tuple[tuple[str, Member], ...] = ()
-    others: tuple[str, ...] = ()
+    others: list[str] | None = None
 
 
 class _Shard:
@@ -135,18 +135,20 @@ class _Shard:
         stem, _, suffix = last.partition(".")
         sample = self.samples.setdefault(f"{folder}{slash}{stem}", _Sample())
         if f".{suffix.rpartition('.')[2].casefold()}" in IMAGE_SUFFIXES and suffix:
-            sample.photos += (name,)
+            sample.photos.append(name)
         elif suffix.casefold() in LABEL_SUFFIXES:
             sample.labels += ((suffix.casefold(), member),)
+        elif sample.others is None:
+            sample.others = [name]
         else:
-            sample.others += (name,)
+            sample.others.append(name)
 
     def _finish(self, descriptor: int) -> None:
         """Gives every photo its class."""
         unlabelled: list[str] = []
         for key, sample in self.samples.items():
             if not sample.photos:
-                for name in (*sample.others, *(f"{key}.{suffix}" for suffix, _ in sample.labels)):
+                for name in (*(sample.others or ()), *(f"{key}.{suffix}" for suffix, _ in sample.labels)):
                     self._fault(name, ("no-photo", "there is no photo of this name in the shard"))
                 continue
             source = min(sample.labels, key=lambda label: LABEL_SUFFIXES.index(label[0]), default=None)
@@ -163,11 +165,13 @@ class _Shard:
         """Photos in class folders: folders that all have in common, above the class, do not count."""
         folders = {name.rpartition("/")[0] for name in photos}
         common = _common(folders)
+        shared = photos[0].split("/")[:common] if photos else []
+        above = next((split for split in map(split_word, reversed(shared)) if split), self.split)
         for name in photos:
             parts = name.split("/")[common:-1]
             split = split_word(parts[0]) if len(parts) > 1 else None
             parts = parts[1:] if split else parts
-            self._add(name, parts[0] if parts else None, split or self.split, None)
+            self._add(name, parts[0] if parts else None, split or above, None)
 
     def _add(self, name: str, text: str | int | None, split: str | None, group: str | None) -> None:
         if text is None or text == "":
@@ -177,9 +181,12 @@ class _Shard:
         else:
             label = self.names[text] if isinstance(text, int) and self.names else str(text)
             path = f"{self.shown}/{name}"
-            self.found.candidates.append(
-                Candidate(path, class_label(label, path), self.base, split, group, self.file)
-            )  # fmt: skip
+            try:
+                label = class_label(label, path)
+            except DataError as error:  # one member of a shard must not spoil all others
+                self._fault(name, ("bad-label", error.message))
+                return
+            self.found.candidates.append(Candidate(path, label, self.base, split, group, self.file))
 
     def _fault(self, name: str, fault: tuple[str, str]) -> None:
         self.found.fault(f"{self.shown}/{name}", *fault)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import Field
 
@@ -10,10 +10,10 @@ from featherlite.step import StepConfig
 
 __all__ = ["ALL_OFF", "WEATHER", "AugmentConfig", "Weather"]
 
-Weather = Literal["fog", "rain", "low_light", "motion_blur", "defocus", "sensor_noise", "jpeg"]
+Weather = Literal["fog", "rain", "snow", "low_light", "glare", "motion_blur", "defocus", "sensor_noise", "jpeg"]
 """Kinds of the corruption suite's family `train`: what that suite holds out may never be trained on."""
 
-WEATHER: tuple[Weather, ...] = ("fog", "rain", "low_light", "motion_blur", "defocus", "sensor_noise", "jpeg")
+WEATHER: tuple[Weather, ...] = get_args(Weather)
 
 
 class AugmentConfig(StepConfig):

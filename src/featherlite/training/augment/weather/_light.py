@@ -10,7 +10,7 @@ from typing import Any
 
 from keras import ops
 
-__all__ = ["between", "decoded", "encoded", "hashed", "normal", "per_photo", "seed_of", "uniform"]
+__all__ = ["between", "decoded", "encoded", "hashed", "normal", "per_photo", "quarters", "seed_of", "uniform"]
 
 
 def per_photo(values: Any) -> Any:
@@ -59,6 +59,16 @@ def uniform(keys: Any) -> Any:
     return ops.cast(ops.bitwise_and(hashed(keys), 0xFFFFFF), "float32") * 2.0**-24
 
 
+def quarters(keys: Any) -> tuple[Any, ...]:
+    """Four float32 in [0, 1) a key, in steps of 1/256: the bytes of one hash, where that is fine enough."""
+    words = hashed(keys)
+    return tuple(ops.cast(byte, "float32") * (1.0 / 256.0) for byte in _bytes(words))
+
+
+def _bytes(words: Any) -> list[Any]:
+    return [ops.bitwise_and(ops.bitwise_right_shift(words, shift), 255) for shift in (0, 8, 16, 24)]
+
+
 def normal(seed: Any, shape: tuple[int, ...]) -> Any:
     """Noise [n, *shape] of mean 0 and deviation 1, from seeds int32 [n]; nearly normal, within 3.5.
 
@@ -68,8 +78,8 @@ def normal(seed: Any, shape: tuple[int, ...]) -> Any:
     for side in shape:
         size *= side
     words = hashed(hashed(seed)[:, None] + ops.arange(size, dtype="int32")[None, :])
-    total = ops.zeros_like(words)
-    for shift in (0, 8, 16, 24):
-        total = total + ops.bitwise_and(ops.bitwise_right_shift(words, shift), 255)
+    total: Any = 0
+    for byte in _bytes(words):
+        total = total + byte
     deviation = 2 * ((256**2 - 1) / 12) ** 0.5
     return ops.reshape((ops.cast(total, "float32") - 510.0) * (1.0 / deviation), (-1, *shape))
