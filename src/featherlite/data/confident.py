@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from featherlite.data.discriminant import Discriminant, Features, Floats, Numbers, Rows, fit
+from featherlite.data.discriminant import CHUNK, Discriminant, Features, Floats, Numbers, Rows, fit
 
 __all__ = [
     "Beliefs",
@@ -177,22 +177,37 @@ def companions(features: Rows, labels: Numbers, groups: Numbers, classes: int) -
     four the second then vouches for the first, so both are judged once more without each other.
     """
     counts = np.bincount(labels, minlength=classes)
-    small = np.flatnonzero((counts[labels] <= SMALL_CLASS) & (counts[labels] > 2))
-    small = small[np.argsort(labels[small], kind="stable")]
     others = np.arange(0, len(labels), -(-len(labels) // OTHERS) if len(labels) else 1)
-    references = features[others] if len(small) else np.zeros((0, features.shape[1]), np.float32)
-    pairs: list[tuple[int, int]] = []
-    edges = np.flatnonzero(np.diff(labels[small])) + 1
-    for members in np.split(small, edges) if len(small) else ():
-        own = features[members]
-        alike = own @ own.T
-        alike[groups[members][:, None] == groups[members][None]] = -1.0  # near-duplicates are left out anyway
-        mate = alike.argmax(axis=1)
-        rows = np.arange(len(members))
-        abroad = np.where(labels[others][None] == labels[members[0]], -1.0, own @ references.T).max(axis=1)
-        true = (mate[mate] == rows) & (alike[rows, mate] > np.maximum(abroad, -0.5)) & (rows < mate)
-        pairs += [(int(members[row]), int(members[mate[row]])) for row in rows[true]]
-    return np.array(pairs, np.int64).reshape(-1, 2)
+    references = np.zeros((0, features.shape[1]), np.float32)
+    order, starts = np.argsort(labels, kind="stable"), np.cumsum(counts) - counts
+    found = [np.zeros((0, 2), np.int64)]
+    for size in range(3, SMALL_CLASS + 1):
+        members = order[starts[counts == size][:, None] + np.arange(size)]
+        if len(members) and not len(references):
+            references = features[others]
+        step = CHUNK // 2 // size
+        for start in range(0, len(members), step):
+            part = members[start : start + step]
+            own = features[part.ravel()].reshape(*part.shape, -1)
+            where, first, second, likeness = _mutual(own, groups[part])
+            abroad = own[where, first] @ references.T
+            abroad[labels[part[where, :1]] == labels[others][None]] = -1.0
+            true = likeness > abroad.max(axis=1)
+            found.append(np.stack([part[where, first], part[where, second]], axis=1)[true])
+    pairs = np.concatenate(found)
+    return pairs[np.argsort(pairs[:, 0])]
+
+
+def _mutual(own: Features, groups: Numbers) -> tuple[Numbers, Numbers, Numbers, Features]:
+    """(class, first, second, likeness) [p] of photos [m, s, d] of m classes that are each other's nearest in it."""
+    alike = own @ own.swapaxes(1, 2)
+    alike[groups[:, :, None] == groups[:, None, :]] = -1.0  # near-duplicates are left out anyway
+    mate = alike.argmax(axis=2)
+    likeness = np.take_along_axis(alike, mate[..., None], axis=2)[..., 0]
+    rows = np.arange(own.shape[1])
+    back = np.take_along_axis(mate, mate, axis=1)
+    where, first = np.nonzero((back == rows) & (rows < mate) & (likeness > -0.5))
+    return where, first, mate[where, first], likeness[where, first]
 
 
 def _without_companions(found: Beliefs, made: Discriminant, features: Rows, labels: Numbers, pairs: Numbers) -> Beliefs:
@@ -201,9 +216,12 @@ def _without_companions(found: Beliefs, made: Discriminant, features: Rows, labe
     The less surprising of the two counts for both: a pair is suspected where neither fits the rest of its class.
     """
     own = found.own.copy()
-    for pair in pairs:
-        squares = made.without_group(made.whitened(features[pair]), labels[pair])
-        apart = -made.log_probabilities(squares)[np.arange(len(pair)), labels[pair]]
-        if np.isfinite(apart).all():
-            own[pair] = (own[pair] + apart.min()) / 2.0
+    for start in range(0, len(pairs), CHUNK // 2):
+        pair = pairs[start : start + CHUNK // 2]
+        whitened = made.whitened(features[pair.ravel()])
+        squares = made.without_groups(whitened.reshape(*pair.shape, -1), labels[pair])
+        logs = made.log_probabilities(squares)
+        apart = -np.take_along_axis(logs, labels[pair][..., None], axis=2)[..., 0].max(axis=1)
+        said = np.isfinite(apart)
+        own[pair[said]] = (own[pair[said]] + apart[said, None]) / 2.0
     return replace(found, own=own)

@@ -21,10 +21,18 @@ __all__ = ["Discriminant", "Moments", "Rows", "fit", "fit_temperature", "log_sof
 CHUNK = 2048
 """Photos that are worked on at a time."""
 
+CHOICE = 1024
+"""Photos by which the shrinkage is chosen."""
+
 SAMPLE = 4096
-"""Photos by which shrinkage and temperature are chosen."""
+"""Photos by which the temperature is."""
 
 SHRINKAGES = (0.3, 1.0, 3.0, 10.0)
+
+TEMPERATURES = (1e-3, 1e4)
+
+LARGE = 64
+"""Groups of more photos, and of more than half the features' width, are taken out of the scatter itself."""
 
 Floats = NDArray[np.float64]
 Features = NDArray[np.float32]
@@ -96,25 +104,48 @@ class Discriminant:
         gain = rest / (1.0 - rest * spread)
         return np.asarray(squares + gain[:, None] * toward**2)
 
-    def without_group(self, whitened: Floats, labels: Numbers) -> Floats:
-        """Squared distances float64 [g, k] of the photos [g, d] of one group, all left out of the fit together."""
+    def without_groups(self, whitened: Floats, labels: Numbers) -> Floats:
+        """Squared distances float64 [m, g, k] of the photos [m, g, d] of m groups, each left out of the fit as a whole.
+
+        The time for a photo grows with g * (d + k) and g^2: where g is not much smaller than d, `without` is faster.
+        """
         apart = whitened - self.centers[labels]
-        present, place, gone = np.unique(labels, return_inverse=True, return_counts=True)
-        sums = np.zeros((len(present), whitened.shape[1]))
-        np.add.at(sums, place, apart)
-        left = self.counts[present] - gone
-        moved = self.centers[present] - sums / np.maximum(left, 1.0)[:, None]
-        squares = self.distances(whitened)
-        toward = (whitened @ apart.T)[:, None, :] - (self.centers @ apart.T)[None]
-        toward[:, present] = (whitened @ apart.T)[:, None, :] - (moved @ apart.T)[None]
-        near = ((whitened[:, None, :] - moved[None]) ** 2).sum(axis=2)
-        squares[:, present] = np.where(left > 0, near, np.inf)
+        same = (labels[:, :, None] == labels[:, None, :]).astype(np.float64)
+        left = self.counts[labels] - same.sum(axis=2)
+        moved = self.centers[labels] - same @ apart / np.maximum(left, 1.0)[..., None]
         # The scatter loses apart' C apart, C = I + 11'/left in each class, whose inverse is I - 11'/count.
-        same = labels[:, None] == labels[None]
-        share = np.where(left > 0, 1.0 / self.counts[present], 0.0)[place]
-        core = np.eye(len(labels)) - np.where(same, share[:, None], 0.0) - apart @ apart.T
-        gain = np.einsum("ikg,ikg->ik", toward, np.linalg.solve(core, toward.swapaxes(1, 2)).swapaxes(1, 2))
-        return np.asarray(squares + gain)
+        share = np.where(left > 0, 1.0 / self.counts[labels], 0.0)
+        inner = np.linalg.inv(np.eye(labels.shape[1]) - same * share[..., None] - apart @ _turned(apart))
+        toward = whitened @ _turned(apart)
+        drawn = toward @ inner
+
+        def gains(aims: Floats) -> Floats:  # how much further the aims [m, g, c], seen along `apart`, are than they were
+            return np.asarray(
+                np.einsum("mij,mij->mi", drawn, toward)[..., None]
+                - 2.0 * drawn @ aims
+                + np.einsum("mjc,mjc->mc", aims, inner @ aims)[:, None]
+            )
+
+        near = (whitened**2).sum(axis=2)[..., None] - 2.0 * whitened @ _turned(moved) + (moved**2).sum(axis=2)[:, None]
+        near = np.where(left[:, None] > 0, near + gains(apart @ _turned(moved)), np.inf)
+        squares = self.distances(whitened.reshape(-1, whitened.shape[2])).reshape(*labels.shape, -1)
+        squares += gains(apart @ self.centers.T)
+        np.put_along_axis(squares, np.broadcast_to(labels[:, None], near.shape), near, axis=2)
+        return np.asarray(np.maximum(squares, 0.0))
+
+    def without(self, features: Rows, labels: Numbers, gone: Numbers) -> Discriminant:
+        """The discriminant that never saw the photos `gone` int64 [g]: for large groups, the time grows with g + d."""
+        lost, sums = np.zeros_like(self.whiten), np.zeros_like(self.centers)
+        for start in range(0, len(gone), CHUNK):
+            part = gone[start : start + CHUNK]
+            apart = self.whitened(features[part]) - self.centers[labels[part]]
+            lost += apart.T @ apart
+            _add_by_label(sums, apart, labels[part])
+        left = self.counts - np.bincount(labels[gone], minlength=len(self.counts))
+        means = sums / np.maximum(left, 1.0)[:, None]
+        lost += sums.T @ np.where(left[:, None] > 0, means, 0.0)
+        turn = _whitening(np.eye(len(lost)) - lost)
+        return replace(self, whiten=self.whiten @ turn, centers=(self.centers - means) @ turn, counts=left)
 
     def log_probabilities(self, squares: Floats) -> Floats:
         """Natural logarithms of probabilities, float64 [n, k], of squared distances [n, k]."""
@@ -126,17 +157,30 @@ class Discriminant:
         A photo is judged without the photos that have its number in `groups` int64 [n]; itself among them.
         """
         _, place, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-        alone = np.flatnonzero(sizes[place] == 1)
-        for start in range(0, len(alone), CHUNK):
-            chosen = alone[start : start + CHUNK]
-            squares = self.without_self(self.whitened(features[chosen]), labels[chosen])
-            yield chosen, self.log_probabilities(squares)
-        together = np.flatnonzero(sizes[place] > 1)
-        together = together[np.argsort(place[together], kind="stable")]
-        edges = np.flatnonzero(np.diff(place[together])) + 1
-        for members in np.split(together, edges) if len(together) else ():
-            squares = self.without_group(self.whitened(features[members]), labels[members])
-            yield members, self.log_probabilities(squares)
+        order, starts = np.argsort(place, kind="stable"), np.cumsum(sizes) - sizes
+        large = max(LARGE, self.centers.shape[1] // 2)
+        for size in np.unique(sizes).tolist():
+            members = order[starts[sizes == size][:, None] + np.arange(size)]
+            step = 1 if size > large else max(1, CHUNK // size)
+            for start in range(0, len(members), step):
+                yield from self._apart(features, labels, members[start : start + step], large)
+
+    def _apart(self, features: Rows, labels: Numbers, members: Numbers, large: int) -> Iterator[tuple[Numbers, Floats]]:
+        """As `held_out`, of groups of one size: members int64 [m, g]."""
+        count, size = members.shape
+        flat = members.ravel()
+        if size > large:
+            made = self.without(features, labels, flat)
+            for start in range(0, size, CHUNK):
+                chosen = flat[start : start + CHUNK]
+                yield chosen, made.log_probabilities(made.distances(made.whitened(features[chosen])))
+            return
+        whitened = self.whitened(features[flat])
+        if size == 1:
+            squares = self.without_self(whitened, labels[flat])
+        else:
+            squares = self.without_groups(whitened.reshape(count, size, -1), labels[members])
+        yield flat, self.log_probabilities(squares.reshape(len(flat), -1))
 
     def _without_empty(self, squares: Floats, counts: Floats) -> Floats:
         squares[:, counts == 0] = np.inf
@@ -149,7 +193,7 @@ def moments(features: Rows, labels: Numbers, classes: int) -> Moments:
     sums, counts = np.zeros((classes, width)), np.bincount(labels, minlength=classes).astype(np.float64)
     chunks = [slice(start, start + CHUNK) for start in range(0, len(labels), CHUNK)]
     for part in chunks:
-        np.add.at(sums, labels[part], features[part].astype(np.float64))
+        _add_by_label(sums, features[part].astype(np.float64), labels[part])
     mean = sums.sum(axis=0) / len(labels)
     centers = np.where(counts[:, None] > 0, sums / np.maximum(counts, 1.0)[:, None] - mean, 0.0)
     scatter = np.zeros((width, width))
@@ -163,47 +207,85 @@ def fit(features: Rows, labels: Numbers, classes: int, shrinkages: Sequence[floa
     """The discriminant of features float32 [n, d] with class numbers int64 [n].
 
     Of the shrinkages, the one whose held-out probabilities of the labels are highest is taken, each at its best
-    temperature, by a regular sample of the photos.
+    temperature, by regular samples of the photos.
     """
     known = moments(features, labels, classes)
-    values, vectors = np.linalg.eigh(known.scatter)
-    values = np.maximum(values, 0.0)
+    level = max(float(np.trace(known.scatter)) / len(known.scatter), 1e-12)
     judged = np.flatnonzero(known.counts[labels] > 1)
-    sample = judged[:: max(1, len(judged) // SAMPLE)]
-    some = features[sample]
+    few, sample = _regular(judged, CHOICE), _regular(judged, SAMPLE)
+    some = features[few]
     best: tuple[float, Discriminant] | None = None
     for shrinkage in shrinkages:
-        ridge = shrinkage * max(float(values.mean()), 1e-12)
-        whiten = vectors / np.sqrt(values + ridge)
+        whiten = _whitening(known.scatter + shrinkage * level * np.eye(len(known.scatter)))
         made = Discriminant(known.mean, whiten, known.centers @ whiten, known.counts)
-        if len(sample) == 0:
+        if len(few) == 0:
             return made
-        squares = made.without_self(made.whitened(some), labels[sample])
-        temperature, loss = fit_temperature(-squares, labels[sample])
+        _, loss = fit_temperature(-made.without_self(made.whitened(some), labels[few]), labels[few])
         if best is None or loss < best[0]:
-            best = (loss, replace(made, temperature=temperature))
+            best = (loss, made)
     if best is None:
         raise ValueError("no shrinkage to choose from")
-    return best[1]
+    made = best[1]
+    squares = made.without_self(made.whitened(features[sample]), labels[sample])
+    return replace(made, temperature=fit_temperature(-squares, labels[sample])[0])
+
+
+def _regular(numbers: Numbers, most: int) -> Numbers:
+    """Every so-manieth of the numbers, at most `most`."""
+    return numbers[:: -(-len(numbers) // most) or 1]
 
 
 def fit_temperature(scores: Floats, labels: Numbers) -> tuple[float, float]:
     """(temperature, loss): the factor on scores float64 [n, k] by which the labels are most probable, and -mean log p.
 
-    Source: Guo et al., On Calibration of Modern Neural Networks, 2017, section 4.2; found by golden sections.
+    The loss is convex in it; found by Newton's steps on its slope, kept within halving bounds. Source: Guo et al., On
+    Calibration of Modern Neural Networks, 2017, section 4.2.
     """
     rows = np.arange(len(labels))
+    scores = scores - scores.max(axis=1, keepdims=True)
+    own = scores[rows, labels].mean()
+    finite = np.where(np.isfinite(scores), scores, 0.0)
+    low, high = TEMPERATURES
+    factor = float(np.sqrt(low * high))
+    for _ in range(64):
+        weights = np.exp(factor * scores)
+        weights /= weights.sum(axis=1, keepdims=True)
+        means = np.einsum("ij,ij->i", weights, finite)
+        slope = float(means.mean() - own)
+        bend = float((np.einsum("ij,ij,ij->i", weights, finite, finite) - means**2).mean())
+        low, high = (factor, high) if slope <= 0 else (low, factor)
+        aim = factor - slope / bend if bend > 0 and slope != 0 else high
+        last, factor = factor, aim if low < aim < high else float(np.sqrt(low * high))
+        if abs(factor - last) <= 1e-9 * last:
+            break
+    return factor, float(-log_softmax(factor * scores)[rows, labels].mean())
 
-    def loss(exponent: float) -> float:
-        return float(-log_softmax(float(np.exp(exponent)) * scores)[rows, labels].mean())
 
-    low, high = np.log(1e-3), np.log(1e4)
-    ratio = (np.sqrt(5.0) - 1.0) / 2.0
-    for _ in range(32):
-        left, right = high - ratio * (high - low), low + ratio * (high - low)
-        low, high = (low, right) if loss(left) < loss(right) else (left, high)
-    middle = (low + high) / 2.0
-    return float(np.exp(middle)), loss(middle)
+def _add_by_label(sums: Floats, rows: Floats, labels: Numbers) -> None:
+    """Adds the rows [n, d] to sums [k, d], each to that of its label."""
+    order = np.argsort(labels, kind="stable")
+    present, first = np.unique(labels[order], return_index=True)
+    sums[present] += np.add.reduceat(rows[order], first, axis=0)
+
+
+def _whitening(scatter: Floats) -> Floats:
+    """W [d, d] with W W' = the inverse of scatter: by Cholesky, as an eigensolver's threads trip over each other."""
+    return np.asarray(_lower_inverse(np.linalg.cholesky(scatter)).T)
+
+
+def _lower_inverse(lower: Floats) -> Floats:
+    """The inverse of a lower triangular matrix, by quarters."""
+    width = len(lower)
+    if width <= 64:
+        return np.asarray(np.linalg.inv(lower))
+    half, found = width // 2, np.zeros_like(lower)
+    found[:half, :half], found[half:, half:] = _lower_inverse(lower[:half, :half]), _lower_inverse(lower[half:, half:])
+    found[half:, :half] = -found[half:, half:] @ (lower[half:, :half] @ found[:half, :half])
+    return found
+
+
+def _turned(stack: Floats) -> Floats:
+    return stack.swapaxes(-1, -2)
 
 
 def log_softmax(scores: Floats) -> Floats:

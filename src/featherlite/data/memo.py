@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
-from featherlite.data.look import look_version
+from featherlite.data.look import look_dtype, look_version
 
 __all__ = ["Memo", "Verdict"]
 
@@ -85,7 +85,8 @@ class Memo:
             for file, facts in files:
                 key = (os.fsencode(file), facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, look_version())
                 row = self._store.execute(query, key).fetchone()
-                found.append(Verdict(*row) if row is not None else None)
+                whole = row is not None and (row[1] or len(row[3]) == look_dtype().itemsize)
+                found.append(Verdict(*row) if whole else None)
             self._store.execute("COMMIT")
         except sqlite3.Error as error:
             self._give_up(error)

@@ -27,7 +27,7 @@ from featherlite.errors import DataError
 from featherlite.preprocess import PhotoError
 from featherlite.step import Progress, Silent
 
-__all__ = ["Fault", "Photo", "Scan", "scan"]
+__all__ = ["Fault", "Photo", "Scan", "refuse_too_few", "scan"]
 
 CHUNK = 32
 RECALLED = 4096
@@ -108,11 +108,16 @@ def scan(root: Path, progress: Progress | None = None, cache: Path | None = None
             listing.fault(folder, "empty-class", f"class '{label}' has no readable photo and is left out")
     faults = tuple(sorted(set(listing.faults)))
     if strict:
-        _refuse_too_few(root, used, faults)
+        refuse_too_few(root, used, faults)
     return Scan(root, listing.layout, tuple(photos), faults, looks)
 
 
-def _refuse_too_few(root: Path, used: set[str], faults: tuple[Fault, ...]) -> None:
+def refuse_too_few(root: Path, used: set[str], faults: tuple[Fault, ...]) -> None:
+    """Makes sure that two classes or more are used.
+
+    Raises:
+        DataError: fewer are; what was not used is told.
+    """
     if len(used) >= 2:
         return
     examples = "; ".join(f"{fault.path}: {fault.message}" for fault in faults[:3])

@@ -16,6 +16,7 @@ from featherlite.bundle import Bundle, Label
 from featherlite.data.assign import Unit, cut, folds, keep_at_most, settle, units_of
 from featherlite.data.audit_tables import read_twins
 from featherlite.data.decisions import apply_decisions, bundle_decisions
+from featherlite.data.listing import refuse_alike
 from featherlite.data.near import near_duplicates
 from featherlite.data.sample import is_drawn
 from featherlite.data.source import Photo, Scan, scan
@@ -99,7 +100,14 @@ def split(bundle: Bundle, config: SplitConfig, ctx: Context) -> Bundle:
     if idle:
         shown = ", ".join(f"'{decision.target}'" for decision in idle[:5])
         ctx.warn(f"{len(idle)} decisions are about photos or classes that are not there: {shown}{_rest(idle)}.")
-    splits = assign_splits(replace(found, photos=decided), config, ctx, twins)
+    left = replace(found, photos=decided)
+    if len(left.classes) < 2:
+        raise DataError(
+            f"The decisions leave {len(left.classes)} of {len(found.classes)} classes, and a classifier needs two.",
+            "Look at what clean was told to drop, relabel or merge.",
+        )
+    refuse_alike(left.classes)
+    splits = assign_splits(left, config, ctx, twins)
     classes = sorted(set(splits.label))
     _record(found, splits, classes, ctx)
     result = bundle.with_files({"splits.parquet": write_splits(splits)})

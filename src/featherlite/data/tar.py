@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["BLOCK", "Member", "TarDamagedError", "member_fault", "walk_tar"]
+__all__ = ["BLOCK", "MAX_HEADER", "Member", "TarDamagedError", "member_fault", "walk_tar"]
 
 BLOCK: Final = 512
 MAX_HEADER: Final = 2**20

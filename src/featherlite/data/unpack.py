@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO
 
 from featherlite.bundle import storage_guard
-from featherlite.data.tar import member_fault
+from featherlite.data.tar import MAX_HEADER, member_fault
 from featherlite.errors import DataError
 
 __all__ = ["unpack"]
@@ -29,6 +29,13 @@ SLACK_BYTES, is a bomb."""
 SLACK_BYTES = 2**28
 MAX_FILES = 5_000_000
 CHUNK = 2**20
+EXTENDED = (
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+)
 
 Entry = tuple[str, IO[bytes]]
 
@@ -97,6 +104,15 @@ def _fill(archive: Path, folder: Path, only: str = "") -> None:
         raise DataError(f"{archive} cannot be unpacked: {why}.", "Fetch it again.") from None
 
 
+class _Header(tarfile.TarInfo):
+    """A header that does not let the parser read a name of gigabytes into memory."""
+
+    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.type in EXTENDED and self.size > MAX_HEADER:
+            raise tarfile.ReadError(f"an extended header of {self.size} bytes; at most {MAX_HEADER} allowed")
+        return super()._proc_member(archive)  # type: ignore[misc, no-any-return]
+
+
 def _entries(archive: Path) -> Iterator[Entry]:
     """(safe relative name, content) of every regular file."""
     if zipfile.is_zipfile(archive):
@@ -106,7 +122,7 @@ def _entries(archive: Path) -> Iterator[Entry]:
                 if not entry.is_dir() and plain and _taken(archive, entry.filename):
                     yield entry.filename.removeprefix("./"), packed.open(entry)
     else:
-        with tarfile.open(archive, "r|*") as stream:
+        with tarfile.open(archive, "r|*", tarinfo=_Header) as stream:
             for member in stream:
                 if member.isreg() and not member.issparse() and _taken(archive, member.name):
                     content = stream.extractfile(member)

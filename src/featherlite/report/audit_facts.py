@@ -43,13 +43,15 @@ class CheckFacts:
 class Facts:
     """The audited photos that the page speaks of: by path, their size in pixels, and typical photos of some labels.
 
-    `doubting` are the checks that doubt labels: their photos are shown beside typical ones.
+    `doubting` are the checks that doubt labels: their photos are shown beside typical ones. `at_hand` says that the
+    photos were looked at: then a path that is not among them is a file that cannot be used.
     """
 
     photos: Mapping[str, Photo]
     sizes: Mapping[str, str] = field(default_factory=dict)
     typical: Mapping[str, Sequence[Photo]] = field(default_factory=dict)
     doubting: frozenset[str] = frozenset()
+    at_hand: bool = True
     roots: tuple[Path | None, ...] = ()
 
     def text(self, words: str) -> str:
@@ -97,7 +99,8 @@ def known_photos(result: Audit) -> Facts:
     typical = {label: nsmallest(EXAMPLES, some, key=lambda photo: photo.sha256) for label, some in clean.items()}
     photos |= {photo.path: photo for some in typical.values() for photo in some}
     root = result.scan.root
-    return Facts(photos, sizes, typical, doubting, (root.parent if root.is_file() else root, root))
+    at_hand = bool(result.scan.photos or result.scan.faults)
+    return Facts(photos, sizes, typical, doubting, at_hand, (root.parent if root.is_file() else root, root))
 
 
 def doubts_label(issue: Issue) -> bool:

@@ -137,7 +137,7 @@ def render_audit_page(
         faults=_faults(result, facts),
         changed=[facts.place(path) for path in pictures.changed],
         spent=pictures.spent,
-        pictured=photos is not None and bool(result.scan.photos),
+        pictured=photos is not None and facts.at_hand,
         commands=commands,
     )
 
@@ -151,11 +151,11 @@ def audit_commands(result: Audit, data: str, folder: str | None, note: RunNote |
     if (result.scan.photos or result.scan.faults) and len(result.scan.classes) < 2:
         return []
     blocking = [row.facts.name for row in _checks(result) if row.count and row.facts.blocks]
-    if refusal(result) is not None:
+    if joins := refusal(result) is not None:
         blocking += sorted({issue.check for issue in result.issues if issue.action == "merge"} - set(blocking))
         if not blocking:
             return []
-    return after_audit(data, folder, blocking=blocking, found=bool(result.issues), note=note)
+    return after_audit(data, folder, blocking=blocking, joins=joins, found=bool(result.issues), note=note)
 
 
 def refusal(result: Audit) -> tuple[str, str] | None:
@@ -209,6 +209,7 @@ def _summary(result: Audit, checks: list[CheckRow]) -> dict[str, Any]:
         "stops": sum(row.count for row in blocking),
         "concerned": sum(photo.path in concerned for photo in photos),
         "faults": len(result.scan.faults),
+        "files": sum(fault.reason != "empty-class" for fault in result.scan.faults),
         "bytes": sum(photo.bytes for photo in photos),
     }
 

@@ -27,7 +27,14 @@ ADVICE: dict[Action, str] = {
     "keep-together": "Nothing to do: featherlite split keeps these on one side, so that none leaks into the test.",
     "look": "Only you can decide: look, and leave out what a model should not learn from.",
 }
-MEND = "Nothing can be suggested: mend the files or the folders themselves, where it matters, and audit again."
+INSTEAD: dict[tuple[str, Action], str] = {
+    (
+        "listed",
+        "look",
+    ): "Nothing can be suggested: mend the files or the folders themselves, where it matters, and audit again.",
+    ("relabel", "look"): "Only you can decide: give the other label, leave the photo out, or keep it as it is.",
+}
+"""What is advised in place of that, by how issues are shown."""
 
 
 @dataclass(frozen=True)
@@ -132,13 +139,11 @@ def sections(result: Audit, facts: Facts, photos: AuditPhotos) -> list[Section]:
 
 
 def _advice(kind: str, actions: Container[Action]) -> tuple[str, ...]:
-    return tuple(
-        MEND if (kind, action) == ("listed", "look") else told for action, told in ADVICE.items() if action in actions
-    )
+    return tuple(INSTEAD.get((kind, action), told) for action, told in ADVICE.items() if action in actions)
 
 
 def _kind(issues: Sequence[Issue], facts: Facts) -> str:
-    if facts.photos and not any(path in facts.photos for issue in issues for path in issue.paths):
+    if facts.at_hand and not any(path in facts.photos for issue in issues for path in issue.paths):
         return "listed"
     if all(not issue.paths for issue in issues):
         return "listed"

@@ -25,6 +25,7 @@ class RunNote:
     """What a run's folder says of the run: what was typed, and, where it stopped, at which step, why and what helps."""
 
     command: str
+    data: str = "PHOTOS"
     stopped_at: str = ""
     message: str = ""
     hint: str = ""
@@ -45,19 +46,22 @@ def read_run_note(folder: Path, data: Path | None, done: Sequence[str]) -> RunNo
         return None
     goes_on = steps[: len(done)] == list(done) and len(done) < len(steps)
     command = _run_command(_recipe(name), data, _typed(folder.resolve().name, "OUT"))
-    return RunNote(command, steps[len(done)] if message and goes_on else "", message, hint)
+    return RunNote(command, _data(data), steps[len(done)] if message and goes_on else "", message, hint)
 
 
 def run_note(data: Path | None) -> RunNote:
     """What can be said of a run whose folder says nothing."""
-    return RunNote(_run_command("RECIPE", data, "OUT"))
+    return RunNote(_run_command("RECIPE", data, "OUT"), _data(data))
 
 
 def _run_command(recipe: str, data: Path | None, out: str) -> str:
-    """The run as it is typed; of where the photos lie only the last name, unless they are a set of the hub."""
+    return f"featherlite run {recipe} --data {_data(data)} --out {out}"
+
+
+def _data(data: Path | None) -> str:
+    """Where the photos lie, as typed: only its last name, unless it is a set of the hub."""
     name = str(data or "")
-    shown = name if name.startswith("hub:") else Path(name).name
-    return f"featherlite run {recipe} --data {_typed(shown, 'PHOTOS')} --out {out}"
+    return _typed(name if name.startswith("hub:") else Path(name).name, "PHOTOS")
 
 
 def run_commands(note: RunNote, blocking: Sequence[str]) -> Commands:
@@ -77,13 +81,15 @@ def after_audit(
     folder: str | None,
     *,
     blocking: Sequence[str] = (),
+    joins: bool = False,
     found: bool = False,
     note: RunNote | None = None,
 ) -> Commands:
     """What to do after an audit; `data` is where the photos lie and `folder` where the audit's files do.
 
     Without a folder it was a run that made the audit, and the run (`note`) is what goes on. `blocking` are the checks
-    whose issues stop a run, `found` says that there are issues at all.
+    whose issues stop a run; `joins` says that some of them ask for classes to be joined, `found` that there are issues
+    at all.
     """
     run = f"featherlite run mcu --data {_typed(data, 'PHOTOS')} --out out"
     if folder is None:
@@ -94,7 +100,10 @@ def after_audit(
     overrides = f"{clean} --overrides decisions.csv"
     last = ("Then train on what remains", f"featherlite run mcu --data {tidy}/photos.csv --out out")
     if blocking:
-        apply = ("Leave out what stops a run, as suggested", f"{clean} --apply {','.join(blocking)}")
+        what = (
+            "Join the classes of like names, and leave out what stops a run" if joins else "Leave out what stops a run"
+        )
+        apply = (f"{what}, as suggested", f"{clean} --apply {','.join(blocking)}")
         return [apply, (f"Or {OWN}", overrides), last]
     if found:
         return [("Train on these photos", run), (f"Or first {OWN}", overrides), last]

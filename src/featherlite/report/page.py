@@ -99,7 +99,8 @@ def _road(bundle: Bundle, audited: dict[str, Any] | None, note: RunNote | None) 
     """What to type where no model was made yet."""
     undecided = audited is not None and "decisions" not in bundle.provides()
     blocking = [row["check"] for row in audited["rows"] if row["blocks"]] if audited and undecided else []
-    train = ("Train a network on these photos", "featherlite run mcu --data PHOTOS --out OUT")
+    data = note.data if note is not None else "PHOTOS"
+    train = ("Train a network on these photos", f"featherlite run mcu --data {data} --out out")
     return (run_commands(note, blocking) if note is not None else []) or [train]
 
 

@@ -1,21 +1,26 @@
 """The steps audit and clean, and the split that goes by them, on drawn photos."""
 
 import csv
+import io
 import shutil
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image, ImageOps
 
 from featherlite.bundle import Bundle
+from featherlite.cli import main
 from featherlite.data.audit import AuditConfig, audit
 from featherlite.data.audit_tables import read_issues, read_twins
 from featherlite.data.clean import CleanConfig, clean
+from featherlite.data.manifest import write_manifest
 from featherlite.data.sample import SampleConfig, draw_samples
 from featherlite.data.source import scan
 from featherlite.data.split import SplitConfig, split
 from featherlite.data.splits import read_splits
-from featherlite.errors import BundleError, DataError
+from featherlite.errors import BundleError, DataError, RequestError
 from featherlite.step import Context
 
 FEATURELESS = AuditConfig(checks=("exact-duplicate", "near-duplicate", "label-conflict", "leakage"))
@@ -132,3 +137,60 @@ def test_damaged_tables_are_refused(name: str, messy: Path, tmp_path: Path) -> N
 def test_unknown_checks_are_refused_with_the_nearest() -> None:
     with pytest.raises(ValueError, match="near-duplicate"):
         AuditConfig(checks=("near-duplicates",))
+
+
+def test_a_damaged_row_of_issues_is_refused() -> None:
+    columns = {"check": ["dark"], "score": [0.5], "message": ["x"], "action": ["drop"], "to": [""], "paths": [["a"]]}
+    sink = io.BytesIO()
+    pq.write_table(pa.table({**columns, "targets": pa.array([None], pa.list_(pa.string()))}), sink)
+    with pytest.raises(BundleError, match="damaged"):
+        read_issues(Bundle().with_files({"issues.parquet": sink.getvalue()}))
+
+
+def test_an_audit_that_found_no_twins_is_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = tmp_path / "photos"
+    draw_samples(root, SampleConfig(species=2, photos=4, px=64))
+    ctx = context(root, tmp_path)
+    audited = audit(Bundle(), FEATURELESS, ctx)
+    assert read_issues(audited) == ()
+
+    def again(*_: object) -> None:
+        raise AssertionError("looked for once more")
+
+    monkeypatch.setattr("featherlite.data.split.near_duplicates", again)
+    assert len(read_splits(split(audited, SplitConfig(), ctx))) == 8
+
+
+def test_the_table_that_was_read_is_not_written_over(tmp_path: Path) -> None:
+    table = tmp_path / "photos.csv"
+    table.write_text("path,label,mine\n")
+    with pytest.raises(RequestError, match="not written over"):
+        write_manifest(tmp_path, table, (), b"")
+    assert table.read_text() == "path,label,mine\n"
+
+
+@pytest.mark.parametrize(
+    ("action", "label", "message"),
+    [("merge", "robin", "leave 1 of 2 classes"), ("relabel", "Robin", "differ only in case")],
+)
+def test_decisions_that_leave_no_task_are_refused(tmp_path: Path, action: str, label: str, message: str) -> None:
+    root = tmp_path / "photos"
+    draw_samples(root, SampleConfig(species=2, photos=4, px=64))
+    one, other = sorted(folder.name for folder in root.iterdir() if folder.is_dir())
+    (root / one).rename(root / "robin")
+    target = other if action == "merge" else f"{other}/001.jpg"
+    lines = f"action,target,label\n{action},{target},{label}\n"
+    with pytest.raises(DataError, match=message):
+        split(Bundle().with_files({"decisions.csv": lines.encode()}), SplitConfig(), context(root, tmp_path))
+
+
+def test_the_command_refuses_photos_that_no_classifier_can_be_made_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos.csv").write_text("path,label\nrobin\\1.jpg,robin\nwren\\1.jpg,wren\n")
+    assert main(["clean", "photos.csv", "--out", "out"]) == 2
+    told = capsys.readouterr().err
+    assert "no photo in it can be used" in told
+    assert "no such file" in told
+    assert not (tmp_path / "out").exists()

@@ -51,7 +51,7 @@ def test_leaving_out_equals_refitting(seed: int, width: int, classes: int) -> No
         expected = refitted(features, labels, classes, 0.7, np.array([photo]))
         np.testing.assert_allclose(alone[photo], expected[0], rtol=1e-7)
     group = random.choice(24, random.integers(2, 7), replace=False)
-    together = made.without_group(made.whitened(features[group]), labels[group])
+    together = made.without_groups(made.whitened(features[group])[None], labels[group][None])[0]
     np.testing.assert_allclose(together, refitted(features, labels, classes, 0.7, group), rtol=1e-7)
 
 
@@ -59,7 +59,7 @@ def test_a_class_that_leaves_with_its_group_cannot_be_chosen() -> None:
     features = np.array([[0.0, 1.0], [0.1, 1.0], [5.0, 0.0], [5.2, 0.3], [5.1, -0.2]])
     labels = np.array([0, 0, 1, 1, 1])
     made = plain(features, labels, 2, 0.1)
-    squares = made.without_group(made.whitened(features[:2]), labels[:2])
+    squares = made.without_groups(made.whitened(features[:2])[None], labels[:2][None])[0]
     np.testing.assert_allclose(squares, refitted(features, labels, 2, 0.1, np.array([0, 1])))
     assert np.isinf(squares[:, 0]).all()
 

@@ -17,9 +17,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from featherlite.data import hub as hub_module
-from featherlite.data.hub import hub_plan, hub_set, resolve
+from featherlite.data.hub import HubSet, fetch_plan, hub_plan, hub_set, resolve
 from featherlite.data.sources import listing_of
 from featherlite.errors import DataError, RequestError
+from featherlite.step import Silent
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 SET = Path("hub:someone/birds")
@@ -239,6 +240,18 @@ def test_a_fetch_that_failed_half_way_leaves_nothing_to_use_and_goes_on_later(hu
     assert int(hub.ranges[0].removeprefix("bytes=").rstrip("-")) > 0
     assert (place / "data/train-00000-of-00001.parquet").read_bytes() == big
     assert not list(shelf.rglob("*.part*"))
+
+
+def test_what_another_set_left_half_way_is_not_mixed_in(hub: Hub, tmp_path: Path) -> None:
+    hub.break_after, hub.dies = 100_000, True
+    hub.files = {"a.parquet": b"one" * 9, "b.parquet": bytes(300_000)}
+    with pytest.raises(DataError, match="cannot be fetched"):
+        fetch_plan(hub_plan(HubSet("someone/birds")), tmp_path / "out", Silent())
+    hub.commit, hub.break_after = COMMIT[::-1], None
+    hub.files = {"a.parquet": b"two" * 9}
+    place = fetch_plan(hub_plan(HubSet("someone/birds")), tmp_path / "out", Silent())
+    files = {file.relative_to(place).as_posix(): file.read_bytes() for file in place.rglob("*") if file.is_file()}
+    assert files == hub.files
 
 
 def test_without_a_network_what_is_whole_is_used_and_else_told(

@@ -35,6 +35,8 @@ class Server:
         self.ranges = True
         self.errors: list[int] = []
         self.asked: list[str | None] = []
+        self.tokens: list[str | None] = []
+        self.moved = ""
         self.url = ""
 
 
@@ -50,6 +52,13 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
         def do_GET(self) -> None:
             wanted = self.headers.get("Range")
             made.asked.append(wanted)
+            made.tokens.append(self.headers.get("Authorization"))
+            if made.moved:
+                self.send_response(302)
+                self.send_header("Location", made.moved)
+                self.end_headers()
+                made.moved = ""
+                return
             if made.errors:
                 self.send_error(made.errors.pop(0))
                 return
@@ -153,6 +162,20 @@ def test_busy_servers_are_asked_again_and_refusals_are_not(server: Server, tmp_p
     assert len(server.asked) == 1
 
 
+def test_a_part_with_nothing_behind_it_is_fetched_anew(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "x.part").write_bytes(bytes(10))
+    (tmp_path / "x.part.json").write_text(json.dumps({"url": server.url, "validator": server.etag, "size": None}))
+    server.errors = [416]
+    assert download(Remote(server.url), tmp_path / "x", Silent()).read_bytes() == server.content
+    assert server.asked == ["bytes=10-", None]
+
+
+def test_a_token_is_not_sent_on_to_another_server(server: Server, tmp_path: Path) -> None:
+    server.moved = server.url.replace("127.0.0.1", "localhost") + "2"
+    download(Remote(server.url, headers={"Authorization": "Bearer secret"}), tmp_path / "x", Silent())
+    assert server.tokens == ["Bearer secret", None]
+
+
 @pytest.mark.parametrize("wrong", ["digest", "size"])
 def test_another_file_than_expected_is_deleted(server: Server, tmp_path: Path, wrong: str) -> None:
     remote = Remote(server.url, digest="md5:" + "0" * 32) if wrong == "digest" else Remote(server.url, 17)
@@ -233,6 +256,15 @@ def test_bombs_are_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
             unpack(tmp_path / name, tmp_path / "out")
         assert not (tmp_path / "out").exists()
         assert not list(tmp_path.glob(".out*"))
+
+
+def test_a_name_of_gigabytes_is_not_read_into_memory(tmp_path: Path) -> None:
+    info = tarfile.TarInfo("././@LongLink")
+    info.type, info.size = tarfile.GNUTYPE_LONGNAME, 2**21
+    (tmp_path / "a.tar").write_bytes(info.tobuf() + bytes(2**21) + packed({"robin/1.jpg": photo()}, "w"))
+    with pytest.raises(DataError, match="extended header of 2097152 bytes"):
+        unpack(tmp_path / "a.tar", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("content", [b"", b"not an archive" * 99, packed({"a/1.png": photo()})[:-30]])

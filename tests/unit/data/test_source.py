@@ -1,5 +1,7 @@
+import contextlib
 import hashlib
 import os
+import sqlite3
 import unicodedata
 from pathlib import Path
 
@@ -150,6 +152,13 @@ def test_a_memo_that_cannot_be_used_costs_nothing_but_time(two_classes: Path, tm
     expected = scan(two_classes)
     assert scan(two_classes, cache=cache) == expected
     assert scan(two_classes, cache=cache) == expected
+
+
+def test_a_cut_row_of_the_memo_is_read_again(two_classes: Path, tmp_path: Path) -> None:
+    expected = scan(two_classes, cache=tmp_path)
+    with contextlib.closing(sqlite3.connect(tmp_path / "scan.sqlite")) as memo, memo:
+        memo.execute("UPDATE looks SET look = substr(look, 1, 50)")
+    assert scan(two_classes, cache=tmp_path) == expected
 
 
 def test_progress_tells_every_photo(two_classes: Path) -> None:

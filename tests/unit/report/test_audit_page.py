@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import logging
 import re
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from featherlite.data.audit import Audit, find_issues
 from featherlite.data.audit_tables import ISSUES, SUMMARY, issues_table
 from featherlite.data.checks import check_names, load_check
 from featherlite.data.decisions import Decision, parse_decisions, write_decisions
+from featherlite.data.features import HANDMADE
 from featherlite.data.findings import Issue
 from featherlite.data.source import Scan, scan
 from featherlite.errors import StorageError
@@ -26,7 +28,8 @@ from featherlite.report.audit_photos import AuditPhotos
 from featherlite.report.audit_view import sections, wanted_paths
 from featherlite.report.audited import AUDIT_PAGE
 from featherlite.report.histograms import histogram_plot
-from featherlite.report.page import write_page
+from featherlite.report.next_steps import read_run_note
+from featherlite.report.page import render_page, write_page
 from featherlite.report.templating import visible
 
 from .test_page import Reader
@@ -67,7 +70,8 @@ SHAKEN = Issue("blurred", ("robin/3.jpg",), 0.6, "soft")
 
 
 def images(page: str) -> int:
-    return page.count('src="data:image/jpeg;base64,')
+    """Pictures that the page shows, those that it holds once and shows more often included."""
+    return page.count('src="data:image/jpeg;base64,') + len(re.findall(r'<span class="pic p\d+"', page))
 
 
 def test_the_page_tells_the_whole_story(found: Scan, root: Path, tmp_path: Path) -> None:
@@ -110,7 +114,8 @@ def test_a_browser_has_nothing_to_fetch_and_runs_only_our_script(found: Scan, ro
     (policy,) = re.findall(r'Content-Security-Policy" content="([^"]*)"', page)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     assert policy == f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{digest}'"
-    assert not re.search(r"url\(|@import|https?://|\son\w+=", page)
+    shared = re.sub(r"url\(data:image/jpeg;base64,[A-Za-z0-9+/=]+\)", "", page)
+    assert not re.search(r"url\(|@import|https?://|\son\w+=", shared)
     for name, value in re.findall(r'\s(src|href|action)="([^"]*)"', page):
         assert value.startswith(("data:image/jpeg;base64,", "#")), (name, value)
     ids = re.findall(r'\sid="([^"]*)"', page)
@@ -139,6 +144,31 @@ def test_pictures_stay_within_the_budget_and_the_worst_come_first(found: Scan, r
     assert 0 < images(page) < 6
     assert "Not all pictures are shown" in page
     assert "Not all pictures are shown" not in whole
+
+
+def test_a_picture_that_stands_on_many_cards_is_held_once(found: Scan, root: Path) -> None:
+    doubts = [replace(DOUBT, paths=(path,), targets=(path,)) for path in ("finch/1.jpg", "finch/2.jpg", "finch/3.jpg")]
+    page = render_audit_page(of(found, *doubts), root)
+    held = re.findall(r"data:image/jpeg;base64,[A-Za-z0-9+/=]+", page)
+    assert len(held) == len(set(held)) == 3 + 6
+    assert images(page) == 3 * (1 + 6)
+    styles = set(re.findall(r"\.(p\d+)\{background-image", page))
+    assert styles == set(re.findall(r'class="pic (p\d+)"', page))
+    assert len(styles) == 6
+
+
+def test_what_was_not_looked_for_is_not_said_to_be_fine(found: Scan) -> None:
+    page = render_audit_page(replace(of(found, SHAKEN), features=None, unmade=("wrong-label", "off-topic")), None)
+    assert "2 checks were not made: wrong label, off topic" in page
+    assert "nothing is known of this" in page
+    assert "was judged by" not in page
+    page = render_audit_page(replace(of(found, SHAKEN), features=HANDMADE.name), None)
+    assert "not made" not in page
+    assert f"What the photos show was judged by {HANDMADE.name}" in page
+    assert "take a wrong label below for a hint" in page
+    page = render_audit_page(replace(of(found, SHAKEN), features="MobileNetV2 <x>"), None)
+    assert "judged by MobileNetV2 &lt;x&gt;." in page
+    assert "for a hint" not in page
 
 
 def test_how_many_issues_are_not_shown_is_said(found: Scan) -> None:
@@ -197,6 +227,8 @@ def test_every_check_has_a_title_and_a_sentence() -> None:
         assert facts.summary
         assert not facts.summary.endswith("."), name
         assert facts.blocks == load_check(name).blocks
+        assert len(facts.paragraphs) == 1, name
+        assert 60 < len(facts.paragraphs[0]) < 320, name
 
 
 def test_a_check_tells_more_in_its_docstring(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -321,9 +353,38 @@ def test_the_page_of_a_run_counts_what_was_found_and_done(make_bundle: Maker, tm
     assert 'href="audit.html"' in write_page(bundle, None, tmp_path / "report.html").read_text("utf-8")
 
 
-def test_a_run_that_stopped_at_cleaning_shows_its_audit() -> None:
-    from featherlite.report.page import render_page
+def test_a_bundle_says_by_what_its_contents_were_judged(make_bundle: Maker, tmp_path: Path) -> None:
+    summary = {"checks": {"dark": 0}, "features": "MobileNetV2"}
+    told = make_bundle().history[0].model_copy(update={"step": "audit", "config": {"checks": ["dark", "wrong-label"]}})
+    bundle = Bundle().with_files({ISSUES: issues_table([])}).with_json(SUMMARY, summary).with_report(told)
+    result = bundle_audit(bundle, None, tmp_path)
+    assert (result.features, result.checks, result.unmade) == ("MobileNetV2", ("dark",), ("wrong-label",))
 
+
+@pytest.mark.parametrize("text", ["", "[]", '{"recipe": {}}', '{"recipe": {"name": "x", "steps": [1]}}', "\ud800"])
+def test_a_damaged_note_of_a_run_says_nothing(tmp_path: Path, text: str) -> None:
+    (tmp_path / "run.json").write_bytes(text.encode("utf-8", "surrogatepass"))
+    assert read_run_note(tmp_path, None, []) is None
+
+
+def test_what_stopped_a_run_is_text_on_its_page(tmp_path: Path) -> None:
+    steps = [{"id": "audit"}, {"id": "split"}]
+    error = {"message": f"<b>{tmp_path}/photos/x.jpg\u202e is bad", "hint": "mend <i>"}
+    document = {"recipe": {"name": "$(x)", "steps": steps}, "error": error}
+    (tmp_path / "run.json").write_text(json.dumps(document))
+    note = read_run_note(tmp_path, Path("hub:owner/name"), ["audit"])
+    assert note is not None
+    assert note.stopped_at == "split"
+    page = render_page(audited(Bundle()), None, note=note)
+    assert "&lt;b&gt;" in page
+    assert "&lt;i&gt;" in page
+    assert "\u202e" not in page
+    assert str(tmp_path) not in page
+    out = tmp_path.name
+    assert f"featherlite run &#39;$(x).toml&#39; --data hub:owner/name --out {out}<" in page
+
+
+def test_a_run_that_stopped_at_cleaning_shows_its_audit() -> None:
     page = render_page(audited(Bundle(), CONFLICT), None)
     assert "What the audit found" in page
     assert "knows of no photos" not in page

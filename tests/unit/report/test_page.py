@@ -165,7 +165,10 @@ def test_what_is_missing_is_left_out_or_named_with_its_command(make_bundle: Make
 
 
 def test_an_empty_bundle_has_a_page_too() -> None:
-    assert "not verified yet" in render_page(Bundle(), None)
+    page = render_page(Bundle(), None)
+    assert "<h1>No model yet</h1>" in page
+    assert "No network was trained." in page
+    assert "What it confuses" not in page
 
 
 def test_a_failed_verification_is_the_first_thing_said(make_bundle: Maker) -> None:

@@ -62,6 +62,18 @@ def test_every_size_of_input_goes(kind: str, size: tuple[int, int]) -> None:
     assert np.isfinite(seen).all()
 
 
+@pytest.mark.parametrize("kind", WEATHER)
+def test_a_kind_can_be_compiled(kind: str) -> None:
+    """Traced alone, which is quick: a train step with all nine takes seconds to compile."""
+    import tensorflow as tf
+
+    from featherlite.training.augment.weather import load_kind
+
+    shapes = [tf.TensorSpec(shape, tf.float32) for shape in ((None, 16, 24, 3), (None,), (None, 4))]
+    traced = tf.function(load_kind(kind)).get_concrete_function(*shapes)
+    assert traced.structured_outputs.shape.as_list() == [None, 16, 24, 3]
+
+
 def test_fog_fades_to_airlight_and_more_so_above() -> None:
     black = np.zeros((40, 48, 64, 3), np.float32)
     air = through("fog", black, 1.0)
@@ -204,7 +216,7 @@ def changed(count: int, share: float, kinds: tuple[Any, ...] = WEATHER, seed: in
 @pytest.mark.parametrize(("count", "share"), [(32, 0.3), (7, 0.5), (7, 1.0), (2, 0.2), (16, 1.0), (1, 1.0)])
 def test_the_share_is_kept_on_average(count: int, share: float) -> None:
     rounds = 12 if share < 1 else 1
-    found = np.stack([changed(count, share, ("jpeg",), seed) for seed in range(rounds)])
+    found = np.stack([changed(count, share, ("defocus",), seed) for seed in range(rounds)])
     expected = (count * rounds * share * (1 - share)) ** 0.5
     assert abs(found.sum() - count * rounds * share) <= 3 * expected
     if share < 1:
@@ -234,7 +246,8 @@ def test_it_trains_in_a_compiled_step_and_can_be_drawn_again() -> None:
     from .conftest import colored_photos, tiny_network
 
     photos = colored_photos(10, 0)
-    options = ALL_OFF | {"weather": 0.5, "randaugment": 1, "perspective": 0.1, "cutmix": 1.0, "mixup": 0.2, "batch": 4}
+    weather = {"weather": 0.5, "weather_kinds": ("low_light", "sensor_noise")}  # each kind is compiled elsewhere
+    options = ALL_OFF | weather | {"randaugment": 1, "perspective": 0.1, "cutmix": 1.0, "mixup": 0.2, "batch": 4}
     config = FitConfig(**options)
     network = tiny_network()
     model = trainee_of(network, config)

@@ -109,11 +109,11 @@ def _show(result: Audit, data: Path, page: Path | None, terminal: Terminal) -> N
     if result.issues:
         terminal.show(_table(result), "")
     silent = [name for name, count in result.counts().items() if not count]
-    if silent:
+    if silent and scan.photos:
         terminal.show(f"Nothing found by: {', '.join(silent)}.")
     if result.unmade:
         terminal.show(f"Not made, for want of features: {', '.join(result.unmade)}. Nothing is known of that.")
-    if result.features:
+    if result.features and scan.photos:
         terminal.show(f"Contents were judged by {result.features}.")
     unused = [f"{count:,} {reason}" for reason, count in scan.faults_by_reason().items()]
     terminal.show(

@@ -35,7 +35,7 @@ def main(argv: list[str], terminal: Terminal) -> int:
     from featherlite.data.clean import CleanConfig, decide, unsettled
     from featherlite.data.decisions import apply_decisions, write_decisions
     from featherlite.data.manifest import write_manifest
-    from featherlite.data.source import scan
+    from featherlite.data.source import refuse_too_few, scan
     from featherlite.run import cache_folder, resolve
 
     made = parser("featherlite clean", "Carry out chosen suggestions of the audit; no photo is touched or deleted.")
@@ -49,6 +49,7 @@ def main(argv: list[str], terminal: Terminal) -> int:
     issues = _issues(data, options.audit, config.apply, terminal)
     decisions = decide(issues, config)
     photos, idle = apply_decisions(found.photos, decisions)
+    refuse_too_few(data, {photo.label for photo in photos}, found.faults)
     left = [issue for issue in unsettled(issues, decisions) if issue.check not in config.accept]
     terminal.close()
     terminal.show(_table(issues, decisions))

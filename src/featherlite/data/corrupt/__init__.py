@@ -2,10 +2,10 @@
 
 Two families. `train`: training augmentation may use these. `held_out`: it never may, so that a score on them tells how
 a network fares in what it was not prepared for. What a camera outdoors meets again and again is in `train`, since a
-network that is to work there should be prepared for it: fog, rain, snow, dusk, glare, motion, defocus, noise, JPEG. What
-usual color augmentation does anyhow (gain, contrast) is there too: to call it unseen would be a false claim. `held_out`
-asks for the step from the known to the unknown within a cause: frost after fog and snow, shadow and a color cast after
-dusk and glare, zooming after focus and motion, pixels after JPEG; the lens is held out as a whole.
+network that is to work there should be prepared for it: fog, rain, snow, dusk, glare, motion, defocus, noise, JPEG.
+What usual color augmentation does anyhow (gain, contrast) is there too: to call it unseen would be a false claim.
+`held_out` asks for the step from the known to the unknown within a cause: frost after fog and snow, shadow and a color
+cast after dusk and glare, zooming after focus and motion, pixels after JPEG; the lens is held out as a whole.
 
 A corruption is a function under `@corruption` in any file of this folder; it is found by that alone. It gets the photo
 as float32 [h, w, 3], in linear light or as encoded in the file, and returns the same; its strengths are a table, five
