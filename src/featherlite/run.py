@@ -191,10 +191,11 @@ def _has(bundle: Bundle, need: str) -> bool:
 def _data_key(around: Surroundings) -> str:
     """Hash of all that the first step sees: the photos, and the files that cannot be used, which it must tell of."""
     from featherlite.data.sample import is_drawn
-    from featherlite.data.source import scan
+    from featherlite.data.source import refuse_too_few, scan
 
     assert around.data is not None
-    found = scan(around.data, around.progress, around.cache)
+    found = scan(around.data, around.progress, around.cache, strict=False)
+    refuse_too_few(found.root, set(found.classes), found.faults)
     faults = [[fault.path, fault.reason] for fault in found.faults]
     seen = [found.digest, found.layout, faults, is_drawn(around.data)]
     return hashlib.sha256(json.dumps(seen).encode()).hexdigest()

@@ -143,7 +143,7 @@ def audit(bundle: Bundle, config: AuditConfig, ctx: Context) -> Bundle:
     Raises:
         DataError: the photos cannot be used at all.
     """
-    found = scan(ctx.photos_root(), ctx.progress, ctx.cache)
+    found = scan(ctx.photos_root(), ctx.progress, ctx.cache, strict=False)
     result = find_issues(found, config, embedder(config.weights, ctx.cache, ctx.progress), ctx.progress)
     ctx.record("features", result.features)
     ctx.record("issues", {name: count for name, count in result.counts().items() if count})

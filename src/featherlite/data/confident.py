@@ -123,7 +123,8 @@ def beliefs(made: Discriminant, features: Rows, labels: Numbers, groups: Numbers
     """What the discriminant says of each photo without its group."""
     count, width = len(labels), min(TOP, len(made.counts))
     own, top, chance = np.zeros(count), np.zeros((count, width), np.int64), np.zeros((count, width))
-    for photos, logs in made.held_out(features, labels, groups):
+    for photos, squares, _ in made.held_out(features, labels, groups):
+        logs = made.log_probabilities(squares)
         rows = np.arange(len(photos))
         surprise = -logs[rows, labels[photos]]
         own[photos] = np.where(np.isfinite(surprise), surprise, 0.0)

@@ -163,10 +163,19 @@ def apply_decisions(photos: Sequence[Photo], decisions: Iterable[Decision]) -> t
         if decision is not None and decision.action == "relabel":
             result.append(replace(photo, label=decision.label))
         elif photo.label in merges:
-            result.append(replace(photo, label=merges[photo.label].label))
+            result.append(replace(photo, label=_merged(photo.label, merges)))
         else:
             result.append(photo)
     return tuple(result), idle
+
+
+def _merged(label: str, merges: Mapping[str, Decision]) -> str:
+    """What a class is called in the end, where a merged class is merged again; a circle ends where it began."""
+    seen = {label}
+    while label in merges and merges[label].label not in seen:
+        label = merges[label].label
+        seen.add(label)
+    return label
 
 
 def _decision(row: Mapping[str, str], where: str) -> Decision:

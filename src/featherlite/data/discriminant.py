@@ -83,8 +83,7 @@ class Discriminant:
 
     def distances(self, whitened: Floats) -> Floats:
         """Squared distances float64 [n, k] of whitened photos [n, d] to the class means, nobody left out."""
-        own = np.einsum("ij,ij->i", whitened, whitened)[:, None]
-        squares = own - 2.0 * whitened @ self.centers.T + np.einsum("ij,ij->i", self.centers, self.centers)
+        squares = _lengths(whitened)[:, None] - 2.0 * whitened @ self.centers.T + _lengths(self.centers)
         return self._without_empty(np.maximum(squares, 0.0), self.counts)
 
     def without_self(self, whitened: Floats, labels: Numbers) -> Floats:
@@ -98,7 +97,7 @@ class Discriminant:
         apart = whitened - self.centers[labels]
         squares = self.distances(whitened)
         toward = np.einsum("ij,ij->i", whitened, apart)[:, None] - apart @ self.centers.T
-        spread = np.einsum("ij,ij->i", apart, apart)
+        spread = _lengths(apart)
         toward[rows, labels] = spread * rest
         squares[rows, labels] = np.where(counts > 1.0, spread * rest**2, np.inf)
         gain = rest / (1.0 - rest * spread)
@@ -119,7 +118,9 @@ class Discriminant:
         toward = whitened @ _turned(apart)
         drawn = toward @ inner
 
-        def gains(aims: Floats) -> Floats:  # how much further the aims [m, g, c], seen along `apart`, are than they were
+        def gains(
+            aims: Floats,
+        ) -> Floats:  # how much further the aims [m, g, c], seen along `apart`, are than they were
             return np.asarray(
                 np.einsum("mij,mij->mi", drawn, toward)[..., None]
                 - 2.0 * drawn @ aims
@@ -151,10 +152,11 @@ class Discriminant:
         """Natural logarithms of probabilities, float64 [n, k], of squared distances [n, k]."""
         return log_softmax(-self.temperature * squares)
 
-    def held_out(self, features: Rows, labels: Numbers, groups: Numbers) -> Iterator[tuple[Numbers, Floats]]:
-        """(numbers of photos [m], log-probabilities float64 [m, k]), every photo once, in no certain order.
+    def held_out(self, features: Rows, labels: Numbers, groups: Numbers) -> Iterator[tuple[Numbers, Floats, Floats]]:
+        """(photos [m], squared distances float64 [m, k], squared distance to the mean of all [m]), every photo once.
 
-        A photo is judged without the photos that have its number in `groups` int64 [n]; itself among them.
+        A photo's distances are those without all photos that have its number in `groups` int64 [n], itself among them;
+        the last one is with them. In no certain order.
         """
         _, place, sizes = np.unique(groups, return_inverse=True, return_counts=True)
         order, starts = np.argsort(place, kind="stable"), np.cumsum(sizes) - sizes
@@ -165,22 +167,24 @@ class Discriminant:
             for start in range(0, len(members), step):
                 yield from self._apart(features, labels, members[start : start + step], large)
 
-    def _apart(self, features: Rows, labels: Numbers, members: Numbers, large: int) -> Iterator[tuple[Numbers, Floats]]:
+    def _apart(
+        self, features: Rows, labels: Numbers, members: Numbers, large: int
+    ) -> Iterator[tuple[Numbers, Floats, Floats]]:
         """As `held_out`, of groups of one size: members int64 [m, g]."""
-        count, size = members.shape
-        flat = members.ravel()
+        size, flat = members.shape[1], members.ravel()
         if size > large:
-            made = self.without(features, labels, flat)
+            rest = self.without(features, labels, flat)
             for start in range(0, size, CHUNK):
-                chosen = flat[start : start + CHUNK]
-                yield chosen, made.log_probabilities(made.distances(made.whitened(features[chosen])))
+                part = flat[start : start + CHUNK]
+                rows = features[part]
+                yield part, rest.distances(rest.whitened(rows)), _lengths(self.whitened(rows))
             return
         whitened = self.whitened(features[flat])
         if size == 1:
             squares = self.without_self(whitened, labels[flat])
         else:
-            squares = self.without_groups(whitened.reshape(count, size, -1), labels[members])
-        yield flat, self.log_probabilities(squares.reshape(len(flat), -1))
+            squares = self.without_groups(whitened.reshape(*members.shape, -1), labels[members])
+        yield flat, squares.reshape(len(flat), -1), _lengths(whitened)
 
     def _without_empty(self, squares: Floats, counts: Floats) -> Floats:
         squares[:, counts == 0] = np.inf
@@ -282,6 +286,10 @@ def _lower_inverse(lower: Floats) -> Floats:
     found[:half, :half], found[half:, half:] = _lower_inverse(lower[:half, :half]), _lower_inverse(lower[half:, half:])
     found[half:, :half] = -found[half:, half:] @ (lower[half:, :half] @ found[:half, :half])
     return found
+
+
+def _lengths(rows: Floats) -> Floats:
+    return np.asarray(np.einsum("ij,ij->i", rows, rows))
 
 
 def _turned(stack: Floats) -> Floats:

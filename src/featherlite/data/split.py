@@ -19,7 +19,7 @@ from featherlite.data.decisions import apply_decisions, bundle_decisions
 from featherlite.data.listing import refuse_alike
 from featherlite.data.near import near_duplicates
 from featherlite.data.sample import is_drawn
-from featherlite.data.source import Photo, Scan, scan
+from featherlite.data.source import Photo, Scan, refuse_too_few, scan
 from featherlite.data.splits import SPLITS, Splits, write_splits
 from featherlite.errors import DataError, did_you_mean
 from featherlite.step import MAX_SEED, Context, StepConfig, step
@@ -94,18 +94,19 @@ def split(bundle: Bundle, config: SplitConfig, ctx: Context) -> Bundle:
     Raises:
         DataError: the photos cannot be used, a pattern or class name matches nothing, or a class has none to train on.
     """
-    found = scan(ctx.photos_root(), ctx.progress, ctx.cache)
+    found = scan(ctx.photos_root(), ctx.progress, ctx.cache, strict=False)  # decisions may mend what is not yet right
     twins = _twins(bundle, found, config, ctx)
     decided, idle = apply_decisions(found.photos, bundle_decisions(bundle))
     if idle:
         shown = ", ".join(f"'{decision.target}'" for decision in idle[:5])
         ctx.warn(f"{len(idle)} decisions are about photos or classes that are not there: {shown}{_rest(idle)}.")
     left = replace(found, photos=decided)
-    if len(left.classes) < 2:
+    if len(left.classes) < 2 <= len(found.classes):
         raise DataError(
             f"The decisions leave {len(left.classes)} of {len(found.classes)} classes, and a classifier needs two.",
             "Look at what clean was told to drop, relabel or merge.",
         )
+    refuse_too_few(found.root, set(left.classes), found.faults)
     refuse_alike(left.classes)
     splits = assign_splits(left, config, ctx, twins)
     classes = sorted(set(splits.label))

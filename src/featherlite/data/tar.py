@@ -18,6 +18,9 @@ BLOCK: Final = 512
 MAX_HEADER: Final = 2**20
 """No name and no set of extended attributes is longer than this."""
 
+MAX_ZEROS: Final = 2**20
+"""How far behind an end mark another tar is looked for; tars are filled up by far fewer zeros."""
+
 KINDS = {
     tarfile.SYMTYPE: "link",
     tarfile.LNKTYPE: "link",
@@ -62,8 +65,13 @@ def walk_tar(descriptor: int) -> Iterator[Member]:
     place, extended = 0, _Extended()
     while place < total:
         info, place, sparse = _header(descriptor, place)
-        if info is None:
-            return
+        if info is None:  # the end mark, but tars may be joined: what follows the zeros, if anything, is one more
+            zeros = os.pread(descriptor, MAX_ZEROS, place)
+            behind = len(zeros) - len(zeros.lstrip(b"\0"))
+            if behind == len(zeros):
+                return
+            place += behind // BLOCK * BLOCK
+            continue
         size = extended.size if extended.size is not None else info.size
         if size < 0:
             raise TarDamagedError("damaged", f"a header at byte {place - BLOCK} claims a negative size")

@@ -194,3 +194,13 @@ def test_the_command_refuses_photos_that_no_classifier_can_be_made_of(
     assert "no photo in it can be used" in told
     assert "no such file" in told
     assert not (tmp_path / "out").exists()
+
+
+def test_the_audit_of_other_photos_hides_nothing_that_stops_a_run(
+    messy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    draw_samples(tmp_path / "clean", SampleConfig(species=2, photos=4, px=64))
+    assert main(["audit", "clean", "--checks", "dark", "--out", "audited"]) == 0
+    assert main(["clean", str(messy), "--audit", "audited"]) == 1
+    assert "1 issues would still stop a run: 1 of label-conflict" in capsys.readouterr().out

@@ -411,3 +411,14 @@ def test_photos_in_containers_are_decoded_and_shown_as_those_in_folders(tmp_path
     with pytest.raises(DataError, match="are not under"):
         decoded([("b.tar/x.png", "0" * 64)], tmp_path / "set", preprocess, tmp_path / "other", Silent())
     assert Thumbnails(tmp_path / "cache-").of(f"../set/{paths[0]}") is None
+
+
+def test_joined_tars_are_read_to_their_end(tmp_path: Path) -> None:
+    first = tar(tmp_path / "first.tar", [("a/1.png", photo(1)), ("b/1.png", photo(2))])
+    second = tar(tmp_path / "second.tar", [("a/2.png", photo(3))])
+    joined = tmp_path / "joined.tar"
+    joined.write_bytes(first.read_bytes() + second.read_bytes())
+    assert set(listed(joined)) == {"joined.tar/a/1.png", "joined.tar/b/1.png", "joined.tar/a/2.png"}
+    assert faults(joined) == {}
+    with PhotoReader(joined) as reader:
+        assert reader.read("joined.tar/a/2.png") == photo(3)

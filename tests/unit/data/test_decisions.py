@@ -109,3 +109,10 @@ def test_taking_a_line_out_undoes_it() -> None:
     shorter = "\n".join(line for line in text.splitlines() if "a/1.jpg" not in line)
     kept, _ = apply_decisions(PHOTOS, parse_decisions(shorter, "x"))
     assert [photo.path for photo in kept] == ["a/1.jpg", "a/2.jpg", "c/1.jpg"]
+
+
+def test_merges_are_followed_to_their_end() -> None:
+    chain = [Decision("merge", "a", "b"), Decision("merge", "b", "c")]
+    assert {photo.label for photo in apply_decisions(PHOTOS, chain)[0]} == {"c"}
+    circle = [Decision("merge", "a", "b"), Decision("merge", "b", "a")]
+    assert len({photo.label for photo in apply_decisions(PHOTOS[:3], circle)[0]}) == 2

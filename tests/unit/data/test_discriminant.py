@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from featherlite.data.discriminant import Discriminant, fit, fit_temperature, log_softmax, moments
+from featherlite.data.discriminant import Discriminant, _lower_inverse, fit, fit_temperature, log_softmax, moments
 
 
 def plain(features: np.ndarray, labels: np.ndarray, classes: int, ridge: float) -> Discriminant:
@@ -55,6 +55,32 @@ def test_leaving_out_equals_refitting(seed: int, width: int, classes: int) -> No
     np.testing.assert_allclose(together, refitted(features, labels, classes, 0.7, group), rtol=1e-7)
 
 
+@settings(deadline=None, max_examples=25)
+@given(st.integers(0, 10_000), st.sampled_from([1, 1000]), st.integers(2, 5))
+def test_groups_of_all_sizes_equal_refitting(seed: int, large: int, classes: int) -> None:
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, classes, 40)
+    features = random.normal(size=(40, 5)) + labels[:, None]
+    groups = random.permutation(np.repeat(np.arange(13), [1] * 5 + [2] * 4 + [3, 4, 8, 12]))
+    made = plain(features, labels, classes, 0.7)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("featherlite.data.discriminant.LARGE", large)  # 1: larger ones leave the scatter itself
+        patch.setattr("featherlite.data.discriminant.CHUNK", int(random.integers(1, 9)))
+        seen = []
+        for photos, squares, _ in made.held_out(features, labels, groups):
+            seen += photos.tolist()
+            for photo, found in zip(photos.tolist(), squares, strict=True):
+                gone = np.flatnonzero(groups == groups[photo])
+                expected = refitted(features, labels, classes, 0.7, gone)[gone.tolist().index(photo)]
+                np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-9)
+    assert sorted(seen) == list(range(40))
+
+
+def test_a_triangle_is_inverted_by_quarters() -> None:
+    lower = np.tril(np.random.default_rng(0).normal(size=(301, 301)) / 50) + np.eye(301)
+    np.testing.assert_allclose(_lower_inverse(lower) @ lower, np.eye(301), atol=1e-9)
+
+
 def test_a_class_that_leaves_with_its_group_cannot_be_chosen() -> None:
     features = np.array([[0.0, 1.0], [0.1, 1.0], [5.0, 0.0], [5.2, 0.3], [5.1, -0.2]])
     labels = np.array([0, 0, 1, 1, 1])
@@ -80,9 +106,10 @@ def test_held_out_says_something_of_every_photo_once_and_chunks_do_not_matter(mo
 
     def table() -> np.ndarray:
         found = np.full((50, 3), np.nan)
-        for photos, logs in made.held_out(features, labels, groups):
+        for photos, squares, inside in made.held_out(features, labels, groups):
             assert np.isnan(found[photos]).all()
-            found[photos] = logs
+            found[photos] = made.log_probabilities(squares)
+            np.testing.assert_allclose(inside, ((made.whitened(features[photos])) ** 2).sum(axis=1))
         return found
 
     whole = table()
@@ -106,5 +133,5 @@ def test_log_softmax_takes_infinities_and_large_scores() -> None:
 
 def test_features_of_no_width_in_scatter_do_not_divide_by_zero() -> None:
     made = fit(np.ones((6, 3), np.float32), np.array([0, 0, 0, 1, 1, 1]), 2)
-    (_, logs), *_ = made.held_out(np.ones((6, 3), np.float32), np.array([0, 0, 0, 1, 1, 1]), np.arange(6))
-    assert np.exp(logs) == pytest.approx(0.5)
+    (_, squares, _), *_ = made.held_out(np.ones((6, 3), np.float32), np.array([0, 0, 0, 1, 1, 1]), np.arange(6))
+    assert np.exp(made.log_probabilities(squares)) == pytest.approx(0.5)

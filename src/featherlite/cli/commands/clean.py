@@ -57,6 +57,8 @@ def main(argv: list[str], terminal: Terminal) -> int:
         terminal.show(
             f"{len(idle)} decisions are about photos or classes that are not there, such as {idle[0].target}."
         )
+    for name in sorted(set(config.apply) & {issue.check for issue in issues} - {one.check for one in decisions}):
+        terminal.show(f"{name} suggests nothing that could be carried out: decide by --overrides, or leave it.")
     terminal.show(f"{len(photos):,} of {len(found.photos):,} photos remain.")
     if left:
         terminal.show(f"{len(left)} issues would still stop a run: {_spoken(left)}.")
@@ -88,17 +90,27 @@ def main(argv: list[str], terminal: Terminal) -> int:
 
 
 def _issues(data: Path, audit: Path | None, apply: Sequence[str], terminal: Terminal) -> tuple[Issue, ...]:
-    """The issues of an audit that was made before, or of one made now by the checks that matter here."""
+    """The issues of an audit that was made before, or of one made now by the checks that matter here.
+
+    What stops a run is looked for now in any case: the photos may have changed since, or be others.
+    """
     from featherlite.data.audit import AuditConfig, run_audit
     from featherlite.data.audit_tables import read_issues_file
     from featherlite.data.checks import check_names, load_check
     from featherlite.run import cache_folder
 
-    if audit is not None:
-        return read_issues_file(audit / "issues.parquet" if audit.is_dir() else audit)
     checks = [load_check(name) for name in check_names()]
-    wanted = tuple(one.name for one in checks if one.name in apply or one.blocks or not (apply or one.needs_features))
-    return run_audit(data, AuditConfig(checks=wanted), cache_folder(), terminal.progress()).issues
+    blocking = tuple(one.name for one in checks if one.blocks)
+    if audit is not None:
+        former = read_issues_file(audit / "issues.parquet" if audit.is_dir() else audit)
+        wanted = blocking
+    else:
+        former = ()
+        wanted = tuple(
+            one.name for one in checks if one.blocks or one.name in apply or not (apply or one.needs_features)
+        )
+    now = run_audit(data, AuditConfig(checks=wanted), cache_folder(), terminal.progress()).issues
+    return (*now, *(issue for issue in former if issue.check not in wanted))
 
 
 def _table(issues: Sequence[Issue], decisions: Sequence[Decision]) -> Table:

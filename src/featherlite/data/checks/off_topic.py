@@ -12,7 +12,7 @@ import numpy as np
 
 from featherlite.data.checks import check
 from featherlite.data.confident import group_numbers
-from featherlite.data.discriminant import CHUNK, Features, Floats, Numbers, Rows
+from featherlite.data.discriminant import CHUNK, Features, Floats, Numbers, Rows, fit
 from featherlite.data.evidence import Evidence
 from featherlite.data.features import is_weak
 from featherlite.data.findings import Issue
@@ -21,30 +21,60 @@ NEIGHBORS = 10
 REFERENCES = 8192
 """Photos that each is compared with, a regular sample where the set has more: the cost of a photo stays the same."""
 
+SHRINKAGE = 0.1
+"""Of the scatter by which it is measured how far a photo explains itself: little, or nothing does."""
+
 FAR = 2.5
 """Spreads above the middle of the set at which the score is 0.5."""
 
 
 @check(needs_features=True)
 def off_topic(evidence: Evidence) -> Iterator[Issue]:
-    """Off topic is what has no neighbors: its ten nearest photos are much further away than those of others are.
+    """Off topic is what has no neighbors, and fits the set only because it is in it.
 
-    The score is 0.5 at two and a half spreads above the set's median, which about one in a hundred photos of a clean
-    set reach. More than ten photos of one foreign kind vouch for each other. By hand-made features nothing is said.
+    The score is 0.5 at FAR spreads above the set's median, which about one in a hundred photos of a clean set reach.
+    More than ten photos of one foreign kind vouch for each other. By hand-made features nothing is said.
     """
-    features = evidence.features
-    if features is None or is_weak(features) or len(evidence.photos) <= NEIGHBORS:
+    features, photos = evidence.features, evidence.photos
+    if features is None or is_weak(features) or len(photos) <= NEIGHBORS:
         return iter(())
-    distances = loneliness(features, group_numbers(len(evidence.photos), evidence.near.clusters))
+    groups = group_numbers(len(photos), evidence.near.clusters)
+    labels = np.empty(len(photos), np.int64)
+    for number, members in enumerate(evidence.classes.values()):
+        labels[members] = number
+    strange = loneliness(features, groups) * reliance(features, labels, groups, len(evidence.classes))
+    usual = max(float(np.median(strange)), 1e-9)
     return evidence.flag(
         "off-topic",
-        strangeness(distances),
+        strangeness(strange),
         0.5,
-        lambda i: (
-            f"resembles no other photo of the set (distance to its nearest {NEIGHBORS}: {distances[i]:.2f},"
-            f" usual {float(np.median(distances)):.2f})"
-        ),
+        lambda i: f"resembles no other photo of the set ({strange[i] / usual:.1f} times as strange as the middle one)",
     )
+
+
+def reliance(features: Rows, labels: Numbers, groups: Numbers, classes: int) -> Floats:
+    """How much further from its nearest class a photo is without itself than from all with itself, float64 [n] >= 0.
+
+    Squared Mahalanobis distances of the features' directions [n, d] under the scatter in classes, which a photo that
+    is like others hardly changes. "Without itself" is without all photos of its group (int64 [n]).
+    """
+    rows = _Directions(features)
+    made, found = fit(rows, labels, classes, (SHRINKAGE,)), np.empty(features.shape[0])
+    for photos, squares, inside in made.held_out(rows, labels, groups):
+        nearest = squares.min(axis=1)
+        found[photos] = np.where(np.isfinite(nearest), nearest, 0.0) / np.maximum(inside, 1e-12)
+    return found
+
+
+class _Directions:
+    """Rows of features, of length 1 as they are read."""
+
+    def __init__(self, features: Rows) -> None:
+        self._features = features
+        self.shape = features.shape
+
+    def __getitem__(self, rows: slice | Numbers) -> Features:
+        return _directions(self._features[rows])
 
 
 def loneliness(features: Rows, groups: Numbers) -> Floats:

@@ -6,12 +6,14 @@ matters, and put misplaced photos into the folder of their class.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 from featherlite.data.checks import check
 from featherlite.data.evidence import Evidence
 from featherlite.data.findings import Issue
+from featherlite.data.listing import Fault
 
 DOCUMENTS = frozenset((".csv", ".html", ".json", ".md", ".pdf", ".tsv", ".txt", ".xml"))
 """Suffixes of what often lies beside photos and is none."""
@@ -26,6 +28,8 @@ DAMAGE = frozenset(("damaged", "empty", "missing", "too-large", "too-many-pixels
 """Reasons that are certain to be faults, whatever the file's name."""
 
 CERTAIN, UNSURE = 1.0, 0.5
+MANY = 50
+"""More faults of one reason than this are one issue: nobody reads a line for each row of a table whose photos moved."""
 
 
 @check()
@@ -35,10 +39,16 @@ def unreadable(evidence: Evidence) -> Iterator[Issue]:
     The score is CERTAIN for damage, and for what is no image and yet called one; UNSURE for the rest, such as a photo
     beside the class folders or a broken link. There is nothing to drop: these files are not used.
     """
+    told: dict[tuple[str, float], list[Fault]] = defaultdict(list)
     for fault in evidence.faults:
         suffix = PurePosixPath(fault.path).suffix.casefold()
         if fault.reason in HARMLESS or suffix in DOCUMENTS:
             continue
         certain = fault.reason in DAMAGE or (fault.reason == "not-an-image" and suffix in PHOTOS)
-        message = f"not used ({fault.reason}): {fault.message}"
-        yield Issue("unreadable", (fault.path,), CERTAIN if certain else UNSURE, message, "look", (fault.path,))
+        told[fault.reason, CERTAIN if certain else UNSURE].append(fault)
+    for (reason, score), faults in told.items():
+        together = [faults] if len(faults) > MANY else [[fault] for fault in faults]
+        for some in together:
+            paths = tuple(fault.path for fault in some)
+            what = some[0].message if len(some) == 1 else f"{len(some):,} files, such as {paths[0]}: {some[0].message}"
+            yield Issue("unreadable", paths, score, f"not used ({reason}): {what}", "look", paths)

@@ -39,3 +39,15 @@ def test_what_is_damaged_is_certain_and_what_is_beside_is_not(
     }
     assert found["a/empty.jpg"].message == "not used (empty): the file is empty"
     assert {issue.action for issue in found.values()} == {"look"}
+
+
+def test_many_of_one_reason_are_one_issue(
+    evidence_of: Callable[..., Evidence], draw: Callable[..., Image.Image]
+) -> None:
+    stream = io.BytesIO()
+    draw(0).save(stream, "JPEG")
+    files = {"a/1.jpg": stream.getvalue(), "b/1.jpg": stream.getvalue(), "b/page.jpg": b"<html>404</html>"}
+    files |= {f"a/{number:03}-empty.jpg": b"" for number in range(60)}
+    found = {len(issue.paths): issue for issue in load_check("unreadable").judge(evidence_of(files))}
+    assert set(found) == {1, 60}
+    assert found[60].message == "not used (empty): 60 files, such as a/000-empty.jpg: the file is empty"
