@@ -123,8 +123,7 @@ def beliefs(made: Discriminant, features: Rows, labels: Numbers, groups: Numbers
     """What the discriminant says of each photo without its group."""
     count, width = len(labels), min(TOP, len(made.counts))
     own, top, chance = np.zeros(count), np.zeros((count, width), np.int64), np.zeros((count, width))
-    for photos, squares, _ in made.held_out(features, labels, groups):
-        logs = made.log_probabilities(squares)
+    for photos, logs in made.held_out(features, labels, groups):
         rows = np.arange(len(photos))
         surprise = -logs[rows, labels[photos]]
         own[photos] = np.where(np.isfinite(surprise), surprise, 0.0)
@@ -170,9 +169,9 @@ def _likely(found: Beliefs, limits: Floats) -> Numbers:
 
 
 def companions(features: Rows, labels: Numbers, groups: Numbers, classes: int) -> Numbers:
-    """Pairs int64 [p, 2] of photos of one small class that look more like each other than like any other photo.
+    """Pairs int64 [p, 2] of photos of one small class that are each other's nearest in it, the first also in the set.
 
-    Features are float32 [n, d] of length 1 each.
+    Features are float32 [n, d] of length 1 each; the first is the photo with the lower number.
 
     Wrong labels come in pairs: who took one European robin for an American one took the next one as well. In a class of
     four the second then vouches for the first, so both are judged once more without each other.

@@ -84,7 +84,7 @@ class Discriminant:
     def distances(self, whitened: Floats) -> Floats:
         """Squared distances float64 [n, k] of whitened photos [n, d] to the class means, nobody left out."""
         squares = _lengths(whitened)[:, None] - 2.0 * whitened @ self.centers.T + _lengths(self.centers)
-        return self._without_empty(np.maximum(squares, 0.0), self.counts)
+        return np.where(self.counts > 0, np.maximum(squares, 0.0), np.inf)
 
     def without_self(self, whitened: Floats, labels: Numbers) -> Floats:
         """Squared distances float64 [n, k], each photo [n, d] left out of the fit that judges it.
@@ -114,21 +114,17 @@ class Discriminant:
         moved = self.centers[labels] - same @ apart / np.maximum(left, 1.0)[..., None]
         # The scatter loses apart' C apart, C = I + 11'/left in each class, whose inverse is I - 11'/count.
         share = np.where(left > 0, 1.0 / self.counts[labels], 0.0)
-        inner = np.linalg.inv(np.eye(labels.shape[1]) - same * share[..., None] - apart @ _turned(apart))
-        toward = whitened @ _turned(apart)
+        inner = np.linalg.inv(np.eye(labels.shape[1]) - same * share[..., None] - apart @ apart.swapaxes(1, 2))
+        toward = whitened @ apart.swapaxes(1, 2)
         drawn = toward @ inner
 
-        def gains(
-            aims: Floats,
-        ) -> Floats:  # how much further the aims [m, g, c], seen along `apart`, are than they were
-            return np.asarray(
-                np.einsum("mij,mij->mi", drawn, toward)[..., None]
-                - 2.0 * drawn @ aims
-                + np.einsum("mjc,mjc->mc", aims, inner @ aims)[:, None]
-            )
+        def gains(aims: Floats) -> Floats:  # of distance to aims [m, g, c], given as seen along `apart`
+            straight = np.einsum("mij,mij->mi", drawn, toward)[..., None]
+            return np.asarray(straight - 2 * drawn @ aims + np.einsum("mjc,mjc->mc", aims, inner @ aims)[:, None])
 
-        near = (whitened**2).sum(axis=2)[..., None] - 2.0 * whitened @ _turned(moved) + (moved**2).sum(axis=2)[:, None]
-        near = np.where(left[:, None] > 0, near + gains(apart @ _turned(moved)), np.inf)
+        back = moved.swapaxes(1, 2)
+        near = (whitened**2).sum(axis=2)[..., None] - 2.0 * whitened @ back + (moved**2).sum(axis=2)[:, None]
+        near = np.where(left[:, None] > 0, near + gains(apart @ back), np.inf)
         squares = self.distances(whitened.reshape(-1, whitened.shape[2])).reshape(*labels.shape, -1)
         squares += gains(apart @ self.centers.T)
         np.put_along_axis(squares, np.broadcast_to(labels[:, None], near.shape), near, axis=2)
@@ -152,7 +148,14 @@ class Discriminant:
         """Natural logarithms of probabilities, float64 [n, k], of squared distances [n, k]."""
         return log_softmax(-self.temperature * squares)
 
-    def held_out(self, features: Rows, labels: Numbers, groups: Numbers) -> Iterator[tuple[Numbers, Floats, Floats]]:
+    def held_out(self, features: Rows, labels: Numbers, groups: Numbers) -> Iterator[tuple[Numbers, Floats]]:
+        """(numbers of photos [m], log-probabilities float64 [m, k]) by the distances of `held_out_distances`."""
+        for photos, squares, _ in self.held_out_distances(features, labels, groups):
+            yield photos, self.log_probabilities(squares)
+
+    def held_out_distances(
+        self, features: Rows, labels: Numbers, groups: Numbers
+    ) -> Iterator[tuple[Numbers, Floats, Floats]]:
         """(photos [m], squared distances float64 [m, k], squared distance to the mean of all [m]), every photo once.
 
         A photo's distances are those without all photos that have its number in `groups` int64 [n], itself among them;
@@ -170,7 +173,7 @@ class Discriminant:
     def _apart(
         self, features: Rows, labels: Numbers, members: Numbers, large: int
     ) -> Iterator[tuple[Numbers, Floats, Floats]]:
-        """As `held_out`, of groups of one size: members int64 [m, g]."""
+        """As `held_out_distances`, of groups of one size: members int64 [m, g]."""
         size, flat = members.shape[1], members.ravel()
         if size > large:
             rest = self.without(features, labels, flat)
@@ -185,10 +188,6 @@ class Discriminant:
         else:
             squares = self.without_groups(whitened.reshape(*members.shape, -1), labels[members])
         yield flat, squares.reshape(len(flat), -1), _lengths(whitened)
-
-    def _without_empty(self, squares: Floats, counts: Floats) -> Floats:
-        squares[:, counts == 0] = np.inf
-        return squares
 
 
 def moments(features: Rows, labels: Numbers, classes: int) -> Moments:
@@ -274,7 +273,7 @@ def _add_by_label(sums: Floats, rows: Floats, labels: Numbers) -> None:
 
 def _whitening(scatter: Floats) -> Floats:
     """W [d, d] with W W' = the inverse of scatter: by Cholesky, as an eigensolver's threads trip over each other."""
-    return np.asarray(_lower_inverse(np.linalg.cholesky(scatter)).T)
+    return np.asarray(_lower_inverse(np.asarray(np.linalg.cholesky(scatter), np.float64)).T)
 
 
 def _lower_inverse(lower: Floats) -> Floats:
@@ -292,11 +291,8 @@ def _lengths(rows: Floats) -> Floats:
     return np.asarray(np.einsum("ij,ij->i", rows, rows))
 
 
-def _turned(stack: Floats) -> Floats:
-    return stack.swapaxes(-1, -2)
-
-
 def log_softmax(scores: Floats) -> Floats:
     """Natural logarithms of the softmax over the last axis, float64 of the same shape; -inf stays -inf."""
-    shifted = scores - scores.max(axis=-1, keepdims=True)
-    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)))
+    peak = scores.max(axis=-1, keepdims=True)
+    shifted = scores - np.where(np.isfinite(peak), peak, 0.0)  # where nothing is left, all stay -inf
+    return np.asarray(shifted - np.log(np.maximum(np.exp(shifted).sum(axis=-1, keepdims=True), 1e-300)))

@@ -5,6 +5,8 @@ import pytest
 
 from featherlite.data.confident import (
     Beliefs,
+    _without_companions,
+    beliefs,
     companions,
     conditioned,
     confident_joint,
@@ -12,6 +14,7 @@ from featherlite.data.confident import (
     thresholds,
     wrong_labels,
 )
+from featherlite.data.discriminant import fit
 
 LABELS = np.array([0, 0, 0, 1, 1])
 CHANCES = np.array([[0.9, 0.1], [0.8, 0.2], [0.1, 0.9], [0.3, 0.7], [0.45, 0.55]])
@@ -109,6 +112,36 @@ def test_two_alike_photos_with_one_wrong_label_do_not_vouch_for_each_other(monke
     assert {0, 1} - set(single.photo.tolist()) or single.score[:2].max() < found.score[:2].min()
 
 
+def test_of_a_pair_the_less_surprising_photo_counts_for_both() -> None:
+    features, labels = blobs(6, 5, seed=3)
+    made = fit(features, labels, 5)
+    found = beliefs(made, features, labels, np.arange(30))
+    pairs = np.array([[0, 1], [13, 16]])
+    joined = _without_companions(found, made, features, labels, pairs)
+    for pair in pairs:
+        groups = np.arange(30)
+        groups[pair] = pair[0]
+        apart = beliefs(made, features, labels, groups).own[pair].min()
+        np.testing.assert_allclose(joined.own[pair], (found.own[pair] + apart) / 2, rtol=1e-7)
+    rest = np.setdiff1d(np.arange(30), pairs)
+    np.testing.assert_array_equal(joined.own[rest], found.own[rest])
+
+
+def test_companions_do_not_depend_on_the_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(4)
+    features, labels = random.normal(size=(140, 9)), np.repeat(np.arange(14), 10)
+    features[3::10] = features[1::10] + random.normal(size=(14, 9)) * 0.3
+    features = conditioned(features.astype(np.float32))
+    whole = companions(features, labels, np.arange(140), 14)
+    assert len(whole) >= 10
+    monkeypatch.setattr("featherlite.data.confident.CHUNK", 66)  # one class at a time
+    np.testing.assert_array_equal(companions(features, labels, np.arange(140), 14), whole)
+    for first, second in whole.tolist():  # against all others, one by one
+        alike = features @ features[first]
+        alike[first] = -1
+        assert alike.argmax() == second
+
+
 @pytest.mark.parametrize("sizes", [(1, 5), (2, 2), (1, 1), (4, 40)])
 def test_tiny_classes_are_judged_without_a_fault(sizes: tuple[int, int]) -> None:
     features, _ = blobs(40, 2)
@@ -117,6 +150,13 @@ def test_tiny_classes_are_judged_without_a_fault(sizes: tuple[int, int]) -> None
     assert np.isfinite(found.score).all()
     if sizes[0] == 1:
         assert 0 not in found.photo  # nothing can be said of the only photo of its class
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("count", [12, 300])
+def test_nothing_is_said_of_photos_that_all_show_the_same(count: int) -> None:
+    features, labels = blobs(count // 2, 2)
+    assert len(wrong_labels(features, labels, np.zeros(count, np.int64), 2).photo) == 0
 
 
 def test_features_are_conditioned_to_signed_roots_of_length_one() -> None:

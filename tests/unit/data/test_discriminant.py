@@ -67,7 +67,7 @@ def test_groups_of_all_sizes_equal_refitting(seed: int, large: int, classes: int
         patch.setattr("featherlite.data.discriminant.LARGE", large)  # 1: larger ones leave the scatter itself
         patch.setattr("featherlite.data.discriminant.CHUNK", int(random.integers(1, 9)))
         seen = []
-        for photos, squares, _ in made.held_out(features, labels, groups):
+        for photos, squares, _ in made.held_out_distances(features, labels, groups):
             seen += photos.tolist()
             for photo, found in zip(photos.tolist(), squares, strict=True):
                 gone = np.flatnonzero(groups == groups[photo])
@@ -106,7 +106,7 @@ def test_held_out_says_something_of_every_photo_once_and_chunks_do_not_matter(mo
 
     def table() -> np.ndarray:
         found = np.full((50, 3), np.nan)
-        for photos, squares, inside in made.held_out(features, labels, groups):
+        for photos, squares, inside in made.held_out_distances(features, labels, groups):
             assert np.isnan(found[photos]).all()
             found[photos] = made.log_probabilities(squares)
             np.testing.assert_allclose(inside, ((made.whitened(features[photos])) ** 2).sum(axis=1))
@@ -133,5 +133,5 @@ def test_log_softmax_takes_infinities_and_large_scores() -> None:
 
 def test_features_of_no_width_in_scatter_do_not_divide_by_zero() -> None:
     made = fit(np.ones((6, 3), np.float32), np.array([0, 0, 0, 1, 1, 1]), 2)
-    (_, squares, _), *_ = made.held_out(np.ones((6, 3), np.float32), np.array([0, 0, 0, 1, 1, 1]), np.arange(6))
-    assert np.exp(made.log_probabilities(squares)) == pytest.approx(0.5)
+    (_, logs), *_ = made.held_out(np.ones((6, 3), np.float32), np.array([0, 0, 0, 1, 1, 1]), np.arange(6))
+    assert np.exp(logs) == pytest.approx(0.5)

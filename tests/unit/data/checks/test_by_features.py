@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from featherlite.data.checks.off_topic import loneliness, off_topic, strangeness
+from featherlite.data.checks.off_topic import loneliness, off_topic, reliance, strangeness
 from featherlite.data.checks.wrong_label import wrong_label
 from featherlite.data.evidence import Evidence
 from featherlite.data.features import HANDMADE, ShardedFeatures
@@ -78,10 +78,27 @@ def test_distances_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     assert loneliness(features, np.array([0, 0, 2, 3])) == pytest.approx([0.4, 0.4, 0.2, 0.2])
 
 
+def test_a_photo_leans_on_itself_where_nothing_else_is_like_it() -> None:
+    random = np.random.default_rng(2)
+    labels = np.repeat([0, 1], 20)
+    features = np.zeros((40, 6))
+    features[:, :3] = np.eye(3)[labels] * 3 + random.normal(size=(40, 3)) * 0.3
+    features[:, 2] += 1
+    features[7, 4] = 2.0  # a direction that no other photo has
+    found = reliance(features.astype(np.float32), labels, np.arange(40), 2)
+    assert found.argmax() == 7
+    assert found[7] > 5 * np.median(found)
+    twins = np.concatenate([features, features[7:8]]).astype(np.float32)
+    groups = np.append(np.arange(40), 7)
+    apart = reliance(twins, np.append(labels, 0), np.arange(41), 2)
+    together = reliance(twins, np.append(labels, 0), groups, 2)
+    assert together[[7, 40]].min() > 2 * apart[[7, 40]].max()  # a copy vouches for it only if it is not known as one
+
+
 def test_scores_by_hand() -> None:
-    # median 2, upper quartile 3, spread 1.4826; 2 + 2.5 spreads gives 0.5
-    scores = strangeness(np.array([0.0, 1.0, 2.0, 3.0, 2 + 2.5 * 1.4826]))
-    assert scores == pytest.approx([0, 0, 0, 1 / 1.4826 / (1 / 1.4826 + 2.5), 0.5])
+    # median 2, upper quartile 3, spread 1.4826; 2 + 2.75 spreads gives 0.5
+    scores = strangeness(np.array([0.0, 1.0, 2.0, 3.0, 2 + 2.75 * 1.4826]))
+    assert scores == pytest.approx([0, 0, 0, 1 / 1.4826 / (1 / 1.4826 + 2.75), 0.5])
 
 
 def test_a_set_of_one_picture_has_nothing_off_topic() -> None:
