@@ -14,7 +14,7 @@ from featherlite.data.audit_tables import ISSUES, SUMMARY, TWINS, issues_table, 
 from featherlite.data.checks import check_names, load_check
 from featherlite.data.discriminant import Rows
 from featherlite.data.evidence import Embed, Evidence
-from featherlite.data.features import best_features, feature_kind, photo_features
+from featherlite.data.features import best_features, feature_kind, is_weak, photo_features
 from featherlite.data.findings import Issue
 from featherlite.data.near import Twins
 from featherlite.data.source import Scan, scan
@@ -100,9 +100,14 @@ def find_issues(
         its = sorted(load_check(name).judge(evidence), key=lambda issue: (-issue.score, issue.paths, issue.message))
         issues += its
     twins = evidence.alike if "alike" in vars(evidence) else None
-    features = vars(evidence).get("features")
+    features = vars(evidence).get("features") if found.photos else None
     kind = getattr(features, "kind", None)
-    unmade = tuple(name for name in chosen if load_check(name).needs_features and features is None)
+    unmade = tuple(
+        name
+        for name in chosen
+        if (load_check(name).needs_features and features is None)
+        or (load_check(name).needs_trained and is_weak(features))
+    )
     made = tuple(name for name in chosen if name not in unmade)
     return Audit(found, tuple(issues), made, twins, kind.name if kind else None, unmade)
 

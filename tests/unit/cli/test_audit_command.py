@@ -72,7 +72,7 @@ def test_json_is_the_whole_answer_and_writes_nothing_unless_told(
     (conflict,) = [issue for issue in told["issues"] if issue["check"] == "label-conflict"]
     assert {"check", "paths", "score", "message", "suggestion"} <= set(conflict)
     assert told["checks"]["label-conflict"] == told["blocking"] == 1
-    assert set(told["checks"]) == set(check_names())
+    assert {*told["checks"], *told["unmade"]} == set(check_names())
     told = document(capsys, "photos", "--out", "there", "--checks", "dark,leakage")
     assert told["report"] == "there/report.html"
     assert Path("there/issues.parquet").is_file()

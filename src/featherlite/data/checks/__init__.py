@@ -32,8 +32,8 @@ Function = TypeVar("Function", bound=Judge)
 class Check:
     """A check: its name (with dashes), what it looks for, and what it is allowed to do to a run.
 
-    `blocks`: a run stops where it finds something, unless told to go on. `needs_features`: it wants frozen features of
-    the photos, which cost a pass of a network over each.
+    `blocks`: a run stops where it finds something, unless told to go on. `needs_features`: it wants features of the
+    photos, which cost a pass of a network over each; `needs_trained` ones: hand-made features tell it nothing.
     """
 
     name: str
@@ -41,13 +41,16 @@ class Check:
     judge: Judge
     blocks: bool
     needs_features: bool
+    needs_trained: bool
 
 
-def check(*, blocks: bool = False, needs_features: bool = False) -> Callable[[Function], Function]:
+def check(
+    *, blocks: bool = False, needs_features: bool = False, needs_trained: bool = False
+) -> Callable[[Function], Function]:
     """Declares the function below it as the check of its file."""
 
     def declare(function: Function) -> Function:
-        function.__featherlite_check__ = (blocks, needs_features)  # type: ignore[attr-defined]
+        function.__featherlite_check__ = (blocks, needs_features or needs_trained, needs_trained)  # type: ignore[attr-defined]
         return function
 
     return declare

@@ -28,7 +28,7 @@ FAR = 2.75
 """Spreads above the middle of the set at which the score is 0.5."""
 
 
-@check(needs_features=True)
+@check(needs_trained=True)
 def off_topic(evidence: Evidence) -> Iterator[Issue]:
     """Off topic is what has no neighbors, and fits the set only because it is in it.
 
