@@ -12,11 +12,11 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 from featherlite.data.look import look_dtype, look_version
 
-__all__ = ["Memo", "Verdict"]
+__all__ = ["FileFacts", "Memo", "Verdict"]
 
 log = logging.getLogger("featherlite")
 
@@ -26,6 +26,19 @@ CREATE TABLE IF NOT EXISTS looks (
     sha256 TEXT, reason TEXT, why TEXT, look BLOB
 )
 """
+
+
+class FileFacts(NamedTuple):
+    """What tells whether a file is still the same: size in bytes, times of modification and change in nanoseconds."""
+
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+
+    @classmethod
+    def of(cls, stat: os.stat_result) -> Self:
+        """Those of a file that was looked at."""
+        return cls(stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +83,7 @@ class Memo:
             self._store.close()
             self._store = None
 
-    def recall(self, files: Sequence[tuple[str, os.stat_result]]) -> list[Verdict | None]:
+    def recall(self, files: Sequence[tuple[str, FileFacts]]) -> list[Verdict | None]:
         """For each file the verdict on this very content, or None where it has to be read (again)."""
         nothing: list[Verdict | None] = [None] * len(files)
         if self._store is None:
@@ -83,7 +96,7 @@ class Memo:
         try:
             self._store.execute("BEGIN")  # one lock for all: several times as fast
             for file, facts in files:
-                key = (os.fsencode(file), facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, look_version())
+                key = (os.fsencode(file), *facts, look_version())
                 row = self._store.execute(query, key).fetchone()
                 whole = row is not None and (row[1] or len(row[3]) == look_dtype().itemsize)
                 found.append(Verdict(*row) if whole else None)
@@ -93,13 +106,13 @@ class Memo:
             return nothing
         return found
 
-    def keep(self, found: Iterable[tuple[str, os.stat_result, Verdict]]) -> None:
+    def keep(self, found: Iterable[tuple[str, FileFacts, Verdict]]) -> None:
         """Stores verdicts, all or none."""
         if self._store is None:
             return
         rows = [
             (
-                *(os.fsencode(file), facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, look_version()),
+                *(os.fsencode(file), *facts, look_version()),
                 *(verdict.sha256, verdict.reason, verdict.why, verdict.look),
             )
             for file, facts, verdict in found

@@ -6,6 +6,7 @@ Every photo is read and decoded once; the verdict on it and what the decode foun
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections import Counter
@@ -18,18 +19,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featherlite.data.listing import LAYOUT_HINT, Candidate, Fault
-from featherlite.data.look import look, look_dtype
-from featherlite.data.memo import Memo, Verdict
-from featherlite.data.pool import chunks, in_order
-from featherlite.data.reader import PhotoReader, ReadError
+from featherlite.data.look import look_dtype
+from featherlite.data.memo import FileFacts, Memo, Verdict
+from featherlite.data.pool import chunks
+from featherlite.data.reading import judge_photos
 from featherlite.data.sources import listing_of
 from featherlite.errors import DataError
-from featherlite.preprocess import PhotoError
 from featherlite.step import Progress, Silent
 
 __all__ = ["Fault", "Photo", "Scan", "refuse_too_few", "scan"]
 
-CHUNK = 32
 RECALLED = 4096
 """Verdicts asked of the memo at once."""
 
@@ -151,7 +150,7 @@ def _verdicts(root: Path, candidates: Sequence[Candidate], cache: Path | None, p
             all_of_them.looks[number] = np.frombuffer(verdict.look, look_dtype())[0]
         all_of_them.found[number] = verdict.without_look()
 
-    with Memo(cache) as memo, PhotoReader(root) as reader:
+    with Memo(cache) as memo:
         unread: list[int] = []
         for part in chunks(range(len(candidates)), RECALLED):
             facts = [_stat(candidates[number].file) for number in part]
@@ -165,28 +164,27 @@ def _verdicts(root: Path, candidates: Sequence[Candidate], cache: Path | None, p
                     settle(number, verdict)
             unread += sorted(fresh)  # one that is gone since it was listed is read too: reading it says so
         progress.start("Reading photos", len(unread))
-        found: list[tuple[str, os.stat_result, Verdict]] = []
-
-        def read_all(part: Sequence[int]) -> list[tuple[int, os.stat_result | None, Verdict]]:
-            return [(number, *_read(reader, candidates[number].path)) for number in part]
-
-        for turn, results in enumerate(in_order(read_all, chunks(unread, CHUNK)), 1):
-            for number, read, verdict in results:
-                settle(number, verdict)
-                if read is not None:
-                    found.append((candidates[number].place, read, verdict))
-            progress.advance(len(results))
-            if turn % KEEP_EVERY == 0:
-                memo.keep(found)
-                found.clear()
+        found: list[tuple[str, FileFacts, Verdict]] = []
+        place = 0
+        with contextlib.closing(judge_photos(root, [candidates[number].path for number in unread])) as blocks:
+            for turn, block in enumerate(blocks, 1):
+                for number, (read, verdict) in zip(unread[place : place + len(block)], block, strict=True):
+                    settle(number, verdict)
+                    if read is not None:
+                        found.append((candidates[number].place, read, verdict))
+                place += len(block)
+                progress.advance(len(block))
+                if turn % KEEP_EVERY == 0:
+                    memo.keep(found)
+                    found.clear()
         memo.keep(found)
         progress.finish()
     return all_of_them
 
 
-def _stat(file: str) -> os.stat_result | None:
+def _stat(file: str) -> FileFacts | None:
     try:
-        return os.stat(file)  # noqa: PTH116  (a million Path objects cost more)
+        return FileFacts.of(os.stat(file))  # noqa: PTH116  (a million Path objects cost more)
     except OSError:
         return None
 
@@ -201,18 +199,3 @@ def _compacted(looks: NDArray[np.void], kept: NDArray[np.bool_]) -> NDArray[np.v
         looks[end : end + len(rows)] = rows
         end += len(rows)
     return looks[:end]
-
-
-def _read(reader: PhotoReader, path: str) -> tuple[os.stat_result | None, Verdict]:
-    """The verdict on one photo, with the facts of the very file that was read; no facts where the disk was at fault."""
-    try:
-        content, facts = reader.read_with_facts(path)
-    except ReadError as error:
-        return error.facts, Verdict("", error.reason, error.why)
-    digest = hashlib.sha256(content).hexdigest()
-    try:
-        seen = look(content)
-    except PhotoError as error:
-        remembered = facts if error.reason != "unreadable" else None  # out of memory today is not so tomorrow
-        return remembered, Verdict(digest, error.reason, error.why)
-    return facts, Verdict(digest, look=seen.tobytes())
