@@ -125,7 +125,9 @@ def test_csv_that_cannot_be_understood_is_refused_with_the_place(tmp_path: Path,
 def test_a_second_scan_reads_no_photo(two_classes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (two_classes / "wren" / "bad.jpg").write_text("not a photo")
     first = scan(two_classes, cache=tmp_path / "cache")
-    monkeypatch.setattr(source, "judge_photos", lambda _, paths: pytest.fail("read again") if paths else (block for block in ()))
+    monkeypatch.setattr(
+        source, "judge_photos", lambda _, paths: pytest.fail("read again") if paths else (block for block in ())
+    )
     assert scan(two_classes, cache=tmp_path / "cache") == first
 
 
