@@ -47,14 +47,14 @@ def photos_of(count: int) -> tuple[Photo, ...]:
     )
 
 
-def thumbs_of(count: int, side: int, seed: int = 0) -> NDArray[np.uint8]:
-    """Made-up luma thumbnails uint8 [count, side, side]: amplitudes fall as 1/f, as in photos of nature.
+def draw_thumbs(thumbs: NDArray[np.uint8], seed: int = 0) -> None:
+    """Fills uint8 [count, side, side] with made-up luma thumbnails: amplitudes fall as 1/f, as in photos of nature.
 
     Every third shows the picture of the one before it: mirrored or not, lighter or darker, with a little noise.
     """
+    count, side = thumbs.shape[:2]
     frequencies = np.hypot(np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)[None, :])
     envelope = (1 / np.maximum(frequencies, 1 / side)).astype(np.float32)
-    thumbs = np.empty((count, side, side), np.uint8)
     for start in range(0, count, CHUNK):
         random = np.random.default_rng([seed, start])
         n = min(CHUNK, count - start)
@@ -67,15 +67,14 @@ def thumbs_of(count: int, side: int, seed: int = 0) -> NDArray[np.uint8]:
         copies = copies * random.uniform(0.7, 1.2, (len(twins), 1, 1)) + random.normal(0, 2, copies.shape)
         pictures[twins] = copies
         thumbs[start : start + n] = np.clip(np.rint(pictures + 120), 0, 255)
-    return thumbs
 
 
 def looks_of(count: int) -> NDArray[np.void]:
     """Looks in which the thumbnail alone is filled in."""
-    from featherlite.data.look import THUMB, look_dtype
+    from featherlite.data.look import look_dtype
 
     looks = np.zeros(count, look_dtype())
-    looks["thumb"] = thumbs_of(count, THUMB)
+    draw_thumbs(looks["thumb"])  # in place: a copy of a million thumbnails would count as memory of the search
     return looks
 
 
