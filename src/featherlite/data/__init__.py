@@ -2,10 +2,10 @@
 
 The way of a photo through this room:
 
-- where it lies: `sources/` (one file a layout), `listing`, `reader` and, for containers, `containers`, `tar`, `parquet`;
+- where it lies: `sources/` (one file a layout), `listing`, `reader`; in containers `containers`, `tar`, `parquet`;
   from the network: `hub`, `known` (well-known sets), `download`, `unpack`
 - what it is: `source` (the scan), `reading` (threads or processes), `look` (what one decode finds out), `memo`, `pool`
-- what is wrong with it: `audit` (the step), `evidence`, `findings`, `audit_tables`, `checks/` (one file a check); behind
+- what is wrong with it: `audit` (the step), `evidence`, `findings`, `audit_tables`, `checks/` (one file each); behind
   them `light` (histograms), `near` and `registration` (near-duplicates), `features`, `handmade`, `discriminant` and
   `confident` (wrong labels)
 - what is done about it: `clean` (the step), `decisions`, `manifest`
