@@ -82,7 +82,7 @@ def _settled(issue: Issue, about: dict[str, Decision]) -> bool:
     decided = [about[path] for path in issue.paths if path in about]
     remaining = len(issue.paths) - sum(decision.action == "drop" for decision in decided)
     acted = bool(issue.targets) and all(target in about for target in issue.targets)
-    return remaining < 2 or acted or any(decision.check == BY_HAND for decision in decided)
+    return remaining < min(2, len(issue.paths)) or acted or any(decision.check == BY_HAND for decision in decided)
 
 
 def _refusal(left: Sequence[Issue]) -> str:

@@ -204,3 +204,19 @@ def test_the_audit_of_other_photos_hides_nothing_that_stops_a_run(
     assert main(["audit", "clean", "--checks", "dark", "--out", "audited"]) == 0
     assert main(["clean", str(messy), "--audit", "audited"]) == 1
     assert "1 issues would still stop a run: 1 of label-conflict" in capsys.readouterr().out
+
+
+def test_one_file_twice_in_a_table_under_two_labels_stops_a_run(messy: Path, tmp_path: Path) -> None:
+    photos = sorted(messy.glob("*/00*.jpg"))
+    rows = [(str(path), path.parent.name) for path in photos]
+    table = tmp_path / "photos.csv"
+    with table.open("w", newline="") as stream:
+        csv.writer(stream).writerows([("path", "label"), *rows, rows[0], (rows[0][0], rows[-1][1])])
+    ctx = context(table, tmp_path)
+    audited = audit(Bundle(), FEATURELESS, ctx)
+    conflicts = [issue for issue in read_issues(audited) if issue.check == "label-conflict"]
+    assert [issue.targets for issue in conflicts] == [(rows[0][0],)]
+    with pytest.raises(DataError, match="1 of label-conflict"):
+        clean(audited, CleanConfig(), ctx)
+    cleaned = clean(audited, CleanConfig(apply=("label-conflict",)), ctx)
+    assert rows[0][0] not in read_splits(split(cleaned, SplitConfig(), ctx)).path

@@ -90,7 +90,7 @@ def test_csv_gives_labels_splits_and_groups(tmp_path: Path) -> None:
     ]
     assert sorted((fault.path, fault.reason) for fault in found.faults) == [
         ("pix", "not-a-file"),
-        ("pix/a.png", "repeated"),
+        ("pix/a.png", "two-labels"),
         ("pix/none.png", "missing"),
         ("row 8", "incomplete"),
     ]

@@ -13,6 +13,9 @@ from featherlite.data.checks import check
 from featherlite.data.evidence import Evidence
 from featherlite.data.findings import Issue
 
+TWO_LABELS = "two-labels"
+"""Reason of the fault of a table that names one file twice, under two labels."""
+
 
 @check(blocks=True)
 def label_conflict(evidence: Evidence) -> Iterator[Issue]:
@@ -21,6 +24,9 @@ def label_conflict(evidence: Evidence) -> Iterator[Issue]:
     Where more than half of the cluster agree, the others should go; where not, nobody knows which is right, and all
     should.
     """
+    for fault in evidence.faults:
+        if fault.reason == TWO_LABELS:
+            yield Issue("label-conflict", (fault.path,), 1.0, fault.message, "drop", (fault.path,))
     for photos, score in evidence.torn_clusters(lambda photo: photo.label):
         counts = Counter(photo.label for photo in photos)
         leader, votes = counts.most_common(1)[0]

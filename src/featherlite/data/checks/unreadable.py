@@ -21,8 +21,8 @@ DOCUMENTS = frozenset((".csv", ".html", ".json", ".md", ".pdf", ".tsv", ".txt", 
 PHOTOS = frozenset((".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"))
 """Suffixes of what promises to be a photo that can be read."""
 
-HARMLESS = frozenset(("hidden", "link-repeated"))
-"""Reasons for which something is left out as it should be."""
+HARMLESS = frozenset(("hidden", "link-repeated", "two-labels"))
+"""Reasons for which something is left out as it should be, or that another check tells of."""
 
 DAMAGE = frozenset(("damaged", "empty", "missing", "too-large", "too-many-pixels", "truncated", "unreadable"))
 """Reasons that are certain to be faults, whatever the file's name."""

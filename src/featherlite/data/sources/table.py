@@ -61,9 +61,10 @@ def listing(root: Path) -> Listing:
             found.fault(given or f"row {number}", "incomplete", f"row {number} has no {what}")
             continue
         path = _path(base, given)
-        first = repeats.first(path, number)
+        first, meant = repeats.first(path, number, label)
         if first != number:
-            found.fault(path, "repeated", f"row {number} names it again (label '{label}'); row {first} counts")
+            reason = "repeated" if label == meant else "two-labels"
+            found.fault(path, reason, f"row {number} names it again (label '{label}'); row {first} counts ('{meant}')")
             continue
         if word not in words:
             words[word] = _split(word, root, number)
@@ -83,11 +84,12 @@ class _Repeats:
         hashes = np.frombuffer(array("q", map(hash, paths)), np.int64)
         ordered = np.sort(hashes)
         self._hashes = frozenset(ordered[1:][ordered[1:] == ordered[:-1]].tolist())
-        self._firsts: dict[str, int] = {}
+        self._firsts: dict[str, tuple[int, str]] = {}
 
-    def first(self, path: str, number: int) -> int:
-        """The number of the first row that has this path, given that rows are asked about in order."""
-        return self._firsts.setdefault(path, number) if hash(path) in self._hashes else number
+    def first(self, path: str, number: int, label: str) -> tuple[int, str]:
+        """Number and label of the first row that has this path, given that rows are asked about in order."""
+        here = number, label
+        return self._firsts.setdefault(path, here) if hash(path) in self._hashes else here
 
 
 def _path(base: str, given: str) -> str:
