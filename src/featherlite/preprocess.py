@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler
 
 from featherlite.errors import DataError
 
-__all__ = ["FORMATS", "PhotoError", "Preprocess", "check", "decode", "network_input", "opened", "softmax", "to_rgb"]
+__all__ = ["FORMATS", "PhotoError", "Preprocess", "decode", "network_input", "opened", "softmax", "to_rgb"]
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 """What Pillow may open (JPEG covers phones' MPO). Named, so that a hostile file cannot choose an obscure decoder."""
@@ -206,21 +206,6 @@ def decode(source: bytes | Path) -> Image.Image:
     with opened(source) as image:
         image.load()
         return to_rgb(_upright(image))
-
-
-def check(source: bytes | Path) -> None:
-    """Reads one photo to its last byte without making its pixels: as strict as `decode`, for JPEG at twice the speed.
-
-    All of a JPEG's entropy-coded data is read; only the arithmetic that turns it into pixels is cut to an eighth.
-
-    Raises:
-        PhotoError: as `decode`.
-    """
-    with opened(source) as image:
-        if image.format in ("JPEG", "MPO"):
-            image.draft("RGB", (1, 1))
-        image.load()
-        to_rgb(image)
 
 
 @contextmanager

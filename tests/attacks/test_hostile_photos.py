@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from featherlite.data.look import look
 from featherlite.data.source import scan
 from featherlite.errors import DataError
-from featherlite.preprocess import PhotoError, Preprocess, check, decode
+from featherlite.preprocess import PhotoError, Preprocess, decode
 
 pytestmark = pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning", "ignore:.*:UserWarning:PIL")
 
@@ -86,7 +87,7 @@ def test_decode_and_check_refuse_the_same_files(name: str) -> None:
     with pytest.raises(PhotoError) as of_decode:
         decode(content)
     with pytest.raises(PhotoError) as of_check:
-        check(content)
+        look(content)
     assert (of_decode.value.reason, of_decode.value.why) == (of_check.value.reason, of_check.value.why)
     assert of_decode.value.hint
 
@@ -107,7 +108,7 @@ def test_check_is_as_strict_as_decode_on_cut_and_flipped_photos() -> None:
         content = bytearray(whole[: random.integers(1, len(whole))] if random.random() < 0.5 else whole)
         for place in random.integers(0, len(content), random.integers(0, 10)):
             content[place] = random.integers(0, 256)
-        assert verdict(decode, bytes(content)) == verdict(check, bytes(content))
+        assert verdict(decode, bytes(content)) == verdict(look, bytes(content))
         refused += not verdict(decode, bytes(content))
     assert refused > 50
 
@@ -147,7 +148,7 @@ GOOD = {
 def test_the_multi_picture_jpeg_of_phones_is_a_photo() -> None:
     content = encoded(noise(), "MPO", save_all=True, append_images=[noise(seed=1)])
     assert Image.open(io.BytesIO(content)).format == "MPO"
-    check(content)
+    look(content)
     np.testing.assert_array_equal(np.asarray(decode(content)), np.asarray(decode(encoded(noise(), "JPEG"))))
 
 

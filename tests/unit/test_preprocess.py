@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from pydantic import ValidationError
 
+from featherlite.data.look import look
 from featherlite.errors import DataError
-from featherlite.preprocess import FORMATS, PhotoError, Preprocess, check, decode, network_input, softmax, to_rgb
+from featherlite.preprocess import FORMATS, PhotoError, Preprocess, decode, network_input, softmax, to_rgb
 
 
 def random_image(width: int, height: int, seed: int = 0) -> Image.Image:
@@ -176,7 +177,7 @@ def test_bytes_path_and_image_give_the_same_pixels(tmp_path: Path) -> None:
 def test_every_allowed_format_is_read(tmp_path: Path, kind: str) -> None:
     random_image(50, 40).save(tmp_path / "photo", kind)
     assert decode(tmp_path / "photo").size == (50, 40)
-    check(tmp_path / "photo")
+    look((tmp_path / "photo").read_bytes())
 
 
 @pytest.mark.parametrize("kind", ["PPM", "ICO", "TGA", "PCX", "PDF"])

@@ -1,7 +1,7 @@
 """Photos whose label their features contradict: confident learning on held-out predictions.
 
 Source: Northcutt, Jiang, Chuang, Confident Learning: Estimating Uncertainty in Dataset Labels, 2021, arXiv:1911.00068:
-thresholds by eq. 2, the confident joint by eq. 1 and 3, ranking by self-confidence (section 3.2). Our additions:
+thresholds by eq. 2, ranking by self-confidence (section 3.2). Our additions:
 thresholds of small classes lean on the others'; look-alikes of one class do not vouch for each other.
 """
 
@@ -21,7 +21,6 @@ __all__ = [
     "beliefs",
     "companions",
     "conditioned",
-    "confident_joint",
     "thresholds",
     "wrong_labels",
 ]
@@ -140,22 +139,6 @@ def thresholds(own: Floats, labels: Numbers, classes: int, lean: float = LEAN) -
     counts = np.bincount(labels, minlength=classes)
     sums = np.bincount(labels, weights=own, minlength=classes)
     return np.asarray((sums + lean * own.mean()) / np.maximum(counts + lean, FLOOR))
-
-
-def confident_joint(found: Beliefs, labels: Numbers, limits: Floats) -> Floats:
-    """Photos by label (row) and by the class that they look like (column), float64 [k, k].
-
-    Counted are photos that reach some class's threshold; rows are then brought to the labels' own counts. A row that
-    counted nothing stands on the diagonal. Source: eq. 1 and 3, times the number of photos.
-    """
-    classes = len(limits)
-    likely = _likely(found, limits)
-    counted = likely >= 0
-    joint = np.zeros((classes, classes))
-    np.add.at(joint, (labels[counted], likely[counted]), 1.0)
-    totals, sizes = joint.sum(axis=1), np.bincount(labels, minlength=classes)
-    joint[totals == 0, np.flatnonzero(totals == 0)] = 1.0
-    return np.asarray(joint * (sizes / np.maximum(joint.sum(axis=1), FLOOR))[:, None])
 
 
 def _likely(found: Beliefs, limits: Floats) -> Numbers:

@@ -9,7 +9,6 @@ from featherlite.data.confident import (
     beliefs,
     companions,
     conditioned,
-    confident_joint,
     group_numbers,
     thresholds,
     wrong_labels,
@@ -37,12 +36,6 @@ def test_thresholds_by_hand() -> None:
     own = CHANCES[np.arange(5), LABELS]  # 0.9 0.8 0.1 | 0.7 0.55; mean 0.61
     assert thresholds(own, LABELS, 3, lean=0).tolist() == pytest.approx([0.6, 0.625, 0.0])
     assert thresholds(own, LABELS, 3, lean=1).tolist() == pytest.approx([(1.8 + 0.61) / 4, (1.25 + 0.61) / 3, 0.61])
-
-
-def test_confident_joint_by_hand() -> None:
-    # thresholds 0.6 and 0.625: photos 0 and 1 count as 0, photos 2 and 3 as 1, photo 4 reaches neither
-    joint = confident_joint(believed(CHANCES, LABELS), LABELS, np.array([0.6, 0.625]))
-    assert joint.tolist() == [[2.0, 1.0], [0.0, 2.0]]  # row 1 counted one photo of its two
 
 
 def test_a_class_that_nothing_reaches_stands_on_the_diagonal() -> None:
