@@ -5,6 +5,7 @@ import pytest
 
 from featherlite.data.confident import (
     Beliefs,
+    _likely,
     _without_companions,
     beliefs,
     companions,
@@ -38,16 +39,11 @@ def test_thresholds_by_hand() -> None:
     assert thresholds(own, LABELS, 3, lean=1).tolist() == pytest.approx([(1.8 + 0.61) / 4, (1.25 + 0.61) / 3, 0.61])
 
 
-def test_a_class_that_nothing_reaches_stands_on_the_diagonal() -> None:
-    assert confident_joint(believed(CHANCES, LABELS), LABELS, np.array([0.95, 0.95])).tolist() == [[3.0, 0], [0, 2.0]]
-
-
-def test_the_most_probable_of_several_reached_classes_counts() -> None:
-    chances = np.array([[0.48, 0.52]])
-    assert confident_joint(believed(chances, np.array([0])), np.array([0]), np.array([0.4, 0.4])).tolist() == [
-        [0.0, 1.0],
-        [0.0, 0.0],
-    ]
+def test_only_classes_whose_threshold_is_reached_count_and_the_most_probable_of_them() -> None:
+    # thresholds 0.6 and 0.625: photos 0 and 1 count as 0, photos 2 and 3 as 1, photo 4 reaches neither
+    assert _likely(believed(CHANCES, LABELS), np.array([0.6, 0.625])).tolist() == [0, 0, 1, 1, -1]
+    assert set(_likely(believed(CHANCES, LABELS), np.array([0.95, 0.95])).tolist()) == {-1}
+    assert _likely(believed(np.array([[0.48, 0.52]]), np.array([0])), np.array([0.4, 0.4])).tolist() == [1]
 
 
 def test_planted_wrong_labels_come_first_with_the_class_that_they_had() -> None:
