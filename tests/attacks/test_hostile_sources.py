@@ -162,7 +162,7 @@ def test_sizes_that_lie_neither_circle_nor_fill_the_memory(make: Callable[..., P
     with pytest.raises(ReadError) as caught:
         PhotoReader(file).read("a.tar/robin/big.png")
     assert caught.value.reason == "too-large"
-    assert time.perf_counter() - start < 5
+    assert time.perf_counter() - start < 30
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # KiB
 
 
