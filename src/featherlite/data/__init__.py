@@ -9,7 +9,7 @@ The way of a photo through this room:
   them `light` (histograms), `near` and `registration` (near-duplicates), `features`, `handmade`, `discriminant` and
   `confident` (wrong labels)
 - what is done about it: `clean` (the step), `decisions`, `manifest`
-- on which side it stands: `split` (the step), `assign`, `splits`
+- on which side it stands: `split` (the step), `assign`, `union`, `splits`
 - what networks see of it: `photos`, `cache`
 - what weather does to it: `corrupt/`; where there is none: `sample/` draws it
 """

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from featherlite.data.listing import GUARDED
 from featherlite.data.source import Photo
+from featherlite.data.union import Union
 
 __all__ = ["Unit", "cut", "folds", "keep_at_most", "settle", "units_of"]
 
@@ -31,28 +32,16 @@ class Unit:
 
 def units_of(photos: Sequence[Photo], twins: Iterable[Sequence[str]] = ()) -> list[Unit]:
     """The photos joined into units by equal content, equal group and clusters of twins (sha256s), sorted by key."""
-    parent: dict[str, str] = {}
-
-    def root(node: str) -> str:
-        while parent.setdefault(node, node) != node:
-            parent[node] = parent[parent[node]]
-            node = parent[node]
-        return node
-
-    def join(one: str, other: str) -> None:
-        first, second = sorted((root(one), root(other)))  # "group:" sorts first: adding a photo keeps the name
-        if first != second:
-            parent[second] = first
-
+    union: Union[str] = Union()  # "group:" sorts first, so adding a photo keeps the name
     for photo in photos:
         if photo.group is not None:
-            join(f"sha256:{photo.sha256}", f"group:{photo.group}")
+            union.join(f"sha256:{photo.sha256}", f"group:{photo.group}")
     for cluster in twins:
         for sha256 in cluster[1:]:
-            join(f"sha256:{cluster[0]}", f"sha256:{sha256}")
+            union.join(f"sha256:{cluster[0]}", f"sha256:{sha256}")
     members: dict[str, list[Photo]] = defaultdict(list)
     for photo in photos:
-        members[root(f"sha256:{photo.sha256}")].append(photo)
+        members[union.root(f"sha256:{photo.sha256}")].append(photo)
     return [Unit(key, _majority(members[key]), tuple(members[key])) for key in sorted(members)]
 
 

@@ -1,7 +1,8 @@
 """Reads and judges photos: in threads where they are few, in processes of their own where they are many.
 
-Threads share one interpreter lock, and half of the work on a small photo holds it: on 2 cores two threads are 1.1 times
-as fast as one, two processes twice. A process that a photo brings down is replaced, and the photo is a fault.
+Threads share one interpreter lock, and much of the work on a small photo holds it: on 2 cores and 3,455 photos two
+threads were 1.1 times as fast as one, two processes 1.7 times, their start included. A process that a photo brings down
+is replaced, and the photo is a fault.
 """
 
 from __future__ import annotations
