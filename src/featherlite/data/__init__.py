@@ -10,6 +10,6 @@ The way of a photo through this room:
   `confident` (wrong labels)
 - what is done about it: `clean` (the step), `decisions`, `manifest`
 - on which side it stands: `split` (the step), `assign`, `union`, `splits`
-- what networks see of it: `photos`, `cache`
+- what networks see of it: `photos`, `cache`; kept, as features are, in `shards`
 - what weather does to it: `corrupt/`; where there is none: `sample/` draws it
 """

@@ -1,44 +1,33 @@
 """Decoded photos, kept as memory-mapped uint8 shards: epochs cost no decoding, and no more memory than a batch.
 
-One store for each preprocessing, `photos/<hash of the contract>/`, holds any number of shards `<id>.npy` (uint8
-[n, height, width, 3]), each with `<id>.txt`, the sha256 of the file behind every row. A shard is written under a
-temporary name and renamed, and counts from the moment its .txt is there; nothing is changed after that. So a killed
-build leaves whole shards that the next one goes on from, builders side by side do no harm (at worst both decode a
-photo), and all splits and subsets of the same photos share their pixels. The store can be deleted at any time.
+One store (shards.py) for each preprocessing, `photos/<hash of the contract>/`, with rows uint8 [height, width, 3]: all
+splits and subsets of the same photos share their pixels.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import logging
-import os
-import time
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
-from uuid import uuid4
 
 import numpy as np
 import PIL
 from numpy.typing import NDArray
 
-from featherlite.bundle import storage_guard, write_atomically
 from featherlite.data.pool import chunks, in_order
 from featherlite.data.reader import PhotoReader, ReadError
+from featherlite.data.shards import open_shards, ready_store, write_shard
 from featherlite.errors import DataError
 from featherlite.preprocess import PhotoError, Pixels, Preprocess
 from featherlite.step import Progress
 
 __all__ = ["CHUNK", "ShardedPixels", "decoded", "decoded_stream", "store_folder"]
 
-log = logging.getLogger("featherlite")
-
 SHARD_BYTES = 256 * 2**20
 """Photos are published in shards of at most this size: what a killed build loses, and what one mapping spans."""
 
 CHUNK = 32
-STALE_SECONDS = 3600
-"""Leftovers of killed builders are deleted once they have not grown for this long."""
 
 Index = NDArray[np.int64]
 
@@ -89,7 +78,7 @@ def decoded(
     """
     folder = store_folder(cache, preprocess)
     shape = (preprocess.height, preprocess.width, 3)
-    shards, rows = _open_store(folder, shape)
+    shards, rows = open_shards(folder, np.uint8, shape)
     missing = list({sha256: (path, sha256) for path, sha256 in reversed(photos) if sha256 not in rows}.values())[::-1]
     if missing:
         if root is None:
@@ -97,7 +86,7 @@ def decoded(
                 f"{len(missing)} photos are not in the cache, and no photos were given.", "Add --data FOLDER."
             )
         _build(missing, root, preprocess, folder, progress)
-        shards, rows = _open_store(folder, shape)
+        shards, rows = open_shards(folder, np.uint8, shape)
     places = np.array([rows[sha256] for _, sha256 in photos], np.int64).reshape(-1, 2)
     return ShardedPixels(shards, places[:, 0].copy(), places[:, 1].copy(), shape)
 
@@ -118,28 +107,6 @@ def decoded_stream(
         yield from blocks
 
 
-def _open_store(folder: Path, shape: tuple[int, int, int]) -> tuple[list[Pixels], dict[str, tuple[int, int]]]:
-    """All whole shards, mapped, and sha256 -> (shard, row). A damaged shard is deleted, to be decoded again."""
-    shards: list[Pixels] = []
-    rows: dict[str, tuple[int, int]] = {}
-    for index in sorted(folder.glob("*.txt")) if folder.is_dir() else ():
-        file = index.with_suffix(".npy")
-        try:
-            names = index.read_text("ascii").split()
-            pixels = np.asarray(np.load(file, mmap_mode="r", allow_pickle=False))
-            if pixels.shape != (len(names), *shape) or pixels.dtype != np.uint8:
-                raise ValueError(f"{pixels.dtype} {pixels.shape} for {len(names)} photos")
-        except (OSError, ValueError, EOFError) as error:
-            log.warning("Cache %s is damaged and will be made again: %s.", file, error)
-            with contextlib.suppress(OSError):
-                index.unlink(missing_ok=True)
-                file.unlink(missing_ok=True)
-            continue
-        rows.update({name: (len(shards), row) for row, name in enumerate(names)})
-        shards.append(pixels)
-    return shards, rows
-
-
 def _build(
     photos: Sequence[tuple[str, str]], root: Path, preprocess: Preprocess, folder: Path, progress: Progress
 ) -> None:
@@ -147,52 +114,21 @@ def _build(
     reader = PhotoReader(root)
     _refuse_missing(photos, reader)
     per_shard = max(CHUNK, SHARD_BYTES // (preprocess.height * preprocess.width * 3))
-    with storage_guard(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        _sweep(folder)
-
+    ready_store(folder)
     progress.start(f"Decoding photos to {preprocess.width}x{preprocess.height}", len(photos))
     with reader:
         for part in chunks(photos, per_shard):
             with contextlib.closing(decoded_stream(part, reader, preprocess)) as blocks:
                 names = [sha256 for _, sha256 in part]
-                _write_shard(folder, names, (preprocess.height, preprocess.width), blocks, progress)
+                shape = (preprocess.height, preprocess.width, 3)
+                write_shard(folder, names, shape, np.uint8, _told(blocks, progress))
     progress.finish()
 
 
-def _write_shard(
-    folder: Path, names: Sequence[str], size: tuple[int, int], blocks: Iterator[Pixels], progress: Progress
-) -> None:
-    # Plain writes, not a writable mapping: on a full disk those raise an error, a mapping kills the process.
-    final = folder / f"{uuid4().hex}.npy"
-    draft = folder / f".{final.name}.tmp"
-    header = {"descr": "|u1", "fortran_order": False, "shape": (len(names), *size, 3)}
-    try:
-        with storage_guard(folder), draft.open("wb") as stream:
-            np.lib.format.write_array_header_2_0(stream, header)
-            for block in blocks:
-                stream.write(np.ascontiguousarray(block).data)
-                progress.advance(len(block))
-            stream.flush()
-            os.fsync(stream.fileno())
-        with storage_guard(folder):
-            draft.rename(final)
-            write_atomically(final.with_suffix(".txt"), "\n".join(names).encode("ascii"))
-    except BaseException:
-        for leftover in (draft, final):
-            with contextlib.suppress(OSError):
-                leftover.unlink(missing_ok=True)
-        raise
-
-
-def _sweep(folder: Path) -> None:
-    """Deletes what killed builders left: drafts, and shards that were never published."""
-    now = time.time()
-    for file in folder.iterdir():
-        unpublished = file.suffix == ".tmp" or (file.suffix == ".npy" and not file.with_suffix(".txt").exists())
-        with contextlib.suppress(OSError):
-            if unpublished and now - file.stat().st_mtime > STALE_SECONDS:
-                file.unlink()
+def _told(blocks: Iterator[Pixels], progress: Progress) -> Iterator[Pixels]:
+    for block in blocks:
+        yield block
+        progress.advance(len(block))
 
 
 def _refuse_missing(photos: Sequence[tuple[str, str]], reader: PhotoReader) -> None:

@@ -1,8 +1,7 @@
 """Features of photos by a frozen network, or hand-made ones where there are no weights; kept on the disk by content.
 
-One store for each kind of features, `features/<hash of the kind>/`, with shards as in cache.py: `<id>.npy` (float32
-[n, d]) and `<id>.txt`, the sha256 of the file behind every row, which makes the shard count. A photo passes through a
-network once, whatever its path, label or set; a killed pass loses one shard. The store can be deleted at any time.
+One store (shards.py) for each kind of features, `features/<hash of the kind>/`, with rows float32 [d]: a photo passes
+through a network once, whatever its path, label or set.
 """
 
 from __future__ import annotations
@@ -14,16 +13,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
 
-from featherlite.bundle import storage_guard, write_atomically
 from featherlite.data import handmade
 from featherlite.data.cache import CHUNK, decoded_stream
 from featherlite.data.pool import chunks
 from featherlite.data.reader import PhotoReader
+from featherlite.data.shards import open_shards, ready_store, write_shard
 from featherlite.errors import DataError, RequestError
 from featherlite.preprocess import Pixels, Preprocess, network_input
 from featherlite.step import Progress
@@ -160,7 +158,7 @@ def photo_features(
     if missing:
         extract = extract or (handmade.handmade if kind.weak else _network(kind))
         _build(missing, root, kind, cache, extract, progress)
-    shards, rows = _open(_folder(cache, kind))
+    shards, rows = open_shards(_folder(cache, kind), np.float32)
     places = np.array([rows[sha256] for _, sha256 in photos], np.int64).reshape(-1, 2)
     return ShardedFeatures(kind, shards, places)
 
@@ -171,35 +169,12 @@ def _folder(cache: Path, kind: FeatureKind) -> Path:
 
 def _missing(photos: Sequence[tuple[str, str]], kind: FeatureKind, cache: Path) -> list[tuple[str, str]]:
     """The photos without features, each content once, by its first path."""
-    _, rows = _open(_folder(cache, kind))
+    _, rows = open_shards(_folder(cache, kind), np.float32)
     first: dict[str, tuple[str, str]] = {}
     for path, sha256 in photos:
         if sha256 not in rows:
             first.setdefault(sha256, (path, sha256))
     return list(first.values())
-
-
-def _open(folder: Path) -> tuple[list[NDArray[np.float32]], dict[str, tuple[int, int]]]:
-    """All whole shards, mapped, and sha256 -> (shard, row). A damaged shard is deleted, to be made again."""
-    shards: list[NDArray[np.float32]] = []
-    rows: dict[str, tuple[int, int]] = {}
-    for index in sorted(folder.glob("*.txt")) if folder.is_dir() else ():
-        file = index.with_suffix(".npy")
-        try:
-            names = index.read_text("ascii").split()
-            values = np.asarray(np.load(file, mmap_mode="r", allow_pickle=False))
-            width = shards[0].shape[1] if shards else values.shape[-1]
-            if values.shape != (len(names), width) or values.dtype != np.float32:
-                raise ValueError(f"{values.dtype} {values.shape} for {len(names)} photos")
-        except (OSError, ValueError, EOFError, IndexError) as error:
-            log.warning("Cache %s is damaged and will be made again: %s.", file, error)
-            with contextlib.suppress(OSError):
-                index.unlink(missing_ok=True)
-                file.unlink(missing_ok=True)
-            continue
-        rows.update({name: (len(shards), row) for row, name in enumerate(names)})
-        shards.append(values)
-    return shards, rows
 
 
 def _build(
@@ -214,8 +189,7 @@ def _build(
     if root is None:
         raise DataError(f"{len(photos)} photos have no features yet, and no photos were given.", "Add --data FOLDER.")
     folder = _folder(cache, kind)
-    with storage_guard(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+    ready_store(folder)
     progress.start(f"Features by {kind.name}", len(photos))
     # Decoded on the way and not kept: at this size the pixels of a million photos would take 150 GB.
     preprocess = Preprocess(width=kind.px, height=kind.px)
@@ -231,24 +205,8 @@ def _build(
                 raise RequestError(
                     f"{kind.name}: some features are not finite.", "The weights are damaged: use others."
                 )
-            _write_shard(folder, [sha256 for _, sha256 in part], values)
+            write_shard(folder, [sha256 for _, sha256 in part], values.shape[1:], np.float32, [values])
     progress.finish()
-
-
-def _write_shard(folder: Path, names: Sequence[str], values: NDArray[np.float32]) -> None:
-    final = folder / f"{uuid4().hex}.npy"
-    draft = folder / f".{final.name}.tmp"
-    try:
-        with storage_guard(folder):
-            with draft.open("wb") as stream:
-                np.save(stream, values, allow_pickle=False)
-            draft.rename(final)
-            write_atomically(final.with_suffix(".txt"), "\n".join(names).encode("ascii"))
-    except BaseException:
-        for leftover in (draft, final):
-            with contextlib.suppress(OSError):
-                leftover.unlink(missing_ok=True)
-        raise
 
 
 def _network(kind: FeatureKind) -> Extract:

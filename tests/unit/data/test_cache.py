@@ -19,6 +19,7 @@ from featherlite.bundle import Bundle, Label
 from featherlite.data import cache as cache_module
 from featherlite.data.cache import decoded, store_folder
 from featherlite.data.photos import load_photos
+from featherlite.data.shards import STALE_SECONDS
 from featherlite.data.splits import Splits, write_splits
 from featherlite.errors import BundleError, DataError, RequestError, StorageError
 from featherlite.preprocess import Pixels, Preprocess
@@ -262,7 +263,7 @@ def test_a_killed_build_goes_on_from_its_whole_shards(ctx: Context, monkeypatch:
     drafts = list(folder.glob(".*.tmp"))
     assert len(list(folder.glob("*.txt"))) == 2
     assert len(drafts) == 1
-    old = time.time() - 2 * cache_module.STALE_SECONDS
+    old = time.time() - 2 * STALE_SECONDS
     os.utime(drafts[0], (old, old))
     decode = cache_module._decode
     again: list[str] = []
