@@ -27,7 +27,9 @@ GROUPS = {
     "audit": "Your photos",
     "clean": "Your photos",
     "run": "The road",
+    "compare": "The road",
     "predict": "Use a bundle",
+    "attention": "Use a bundle",
     "ladder": "Use a bundle",
     "report": "Use a bundle",
     "steps": "What there is",
@@ -36,7 +38,7 @@ GROUPS = {
 }
 
 
-RESUMABLE = ("run", "demo")
+RESUMABLE = ("run", "demo", "compare")
 GO_ON = "Run the same command again to go on where it stopped."
 
 

@@ -20,8 +20,8 @@ from urllib.parse import quote, urlsplit
 
 from featherlite.bundle import storage_guard, write_atomically
 from featherlite.data.containers import IMAGE_SUFFIXES, NAME_FILES
-from featherlite.data.download import Remote, download
 from featherlite.data.tar import member_fault
+from featherlite.download import Remote, download
 from featherlite.errors import DataError, MissingExtraError, RequestError, StorageError
 from featherlite.step import Progress, Silent
 

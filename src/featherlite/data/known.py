@@ -14,8 +14,8 @@ from uuid import uuid4
 from pydantic import BaseModel, ConfigDict
 
 from featherlite.bundle import storage_guard
-from featherlite.data.download import Remote, download
 from featherlite.data.unpack import unpack
+from featherlite.download import Remote, download
 from featherlite.errors import DataError, RequestError, did_you_mean
 from featherlite.step import Progress
 

@@ -80,16 +80,24 @@ class Scan:
         return dict(Counter(fault.reason for fault in self.faults).most_common())
 
 
-def scan(root: Path, progress: Progress | None = None, cache: Path | None = None, *, strict: bool = True) -> Scan:
+def scan(
+    root: Path,
+    progress: Progress | None = None,
+    cache: Path | None = None,
+    *,
+    strict: bool = True,
+    listing: Listing | None = None,
+) -> Scan:
     """All photos under `root` (a folder, table or container) and all faults. Verdicts are remembered under `cache`.
 
-    `strict` asks for photos that a classifier can be made of; an audit looks at others too.
+    `strict` asks for photos that a classifier can be made of; an audit looks at others too. `listing` is what the root
+    holds where that is known already.
 
     Raises:
         DataError: no such root, or in no known layout; where strict: no photo can be read, fewer than two classes have
             photos, or class names cannot be told apart.
     """
-    listing = listing_of(root, strict=strict)
+    listing = listing or listing_of(root, strict=strict)
     candidates = sorted(listing.candidates, key=lambda candidate: candidate.path)
     verdicts = _verdicts(root, candidates, cache, progress or Silent())
     photos: list[Photo] = []

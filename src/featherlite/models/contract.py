@@ -172,8 +172,8 @@ _SHARED_WITH_DEPTHWISE = (
 def cut_points(model: keras.Model) -> tuple[str, ...]:
     """Names of the layers after which a network may be cut, from input to output.
 
-    Those are the ends of blocks: activations, sums and linear bottlenecks on which alone everything behind them hangs,
-    so that a cut tears no shortcut.
+    Those are the ends of blocks: activations, sums, joined branches and linear bottlenecks on which alone everything
+    behind them hangs, so that a cut tears no shortcut.
     """
     order = {id(operation): index for index, operation in enumerate(model.operations)}
     edges = [(order[id(source)], order[id(target)]) for source, target in _edges(model)]
@@ -204,7 +204,7 @@ def cut(model: keras.Model, after: str) -> keras.Model:
 def _ends_block(layer: keras.Layer, behind: list[Any]) -> bool:
     if isinstance(layer, keras.layers.BatchNormalization):
         return not any(isinstance(target, _ACTIVATIONS) for target in behind)
-    return isinstance(layer, (*_ACTIVATIONS, keras.layers.Add)) and not any(
+    return isinstance(layer, (*_ACTIVATIONS, keras.layers.Add, keras.layers.Concatenate)) and not any(
         isinstance(target, _ACTIVATIONS) for target in behind
     )
 

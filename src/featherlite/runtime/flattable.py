@@ -139,16 +139,16 @@ class FlatTable:
         return [FlatTable(self._source, place + self._source.whole("I", place)) for place in places]
 
 
-def root_table(data: bytes) -> FlatTable:
-    """The Model table of a .tflite.
+def root_table(data: bytes, mark: bytes = IDENTIFIER) -> FlatTable:
+    """The Model table of a .tflite, or the root of another FlatBuffers file with this `mark`.
 
     Raises:
-        BundleError: it is no .tflite.
+        BundleError: it is no such file.
     """
-    if len(data) < 8 or bytes(data[4:8]) != IDENTIFIER:
+    if len(data) < 8 or bytes(data[4:8]) != mark:
+        what = "no .tflite file" if mark == IDENTIFIER else "no FlatBuffers file of the expected kind"
         raise BundleError(
-            f"This is no .tflite file: of its {len(data)} bytes the mark is {bytes(data[4:8])!r} instead of "
-            f"{IDENTIFIER!r}.",
+            f"This is {what}: of its {len(data)} bytes the mark is {bytes(data[4:8])!r} instead of {mark!r}.",
             "Give the model.tflite of an export.",
         )
     source = _Source(bytes(data))

@@ -7,7 +7,12 @@ used.
 
 from __future__ import annotations
 
+import os
+import re
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +24,8 @@ def main(artefact: str, inputs: str, outputs: str, arena_bytes: str) -> None:
     """The outputs of all inputs, written to `outputs`; then the allocator's account, on stderr."""
     from tflite_micro import runtime
 
-    interpreter = runtime.Interpreter.from_bytes(Path(artefact).read_bytes(), arena_size=int(arena_bytes))
+    with _explained():
+        interpreter = runtime.Interpreter.from_bytes(Path(artefact).read_bytes(), arena_size=int(arena_bytes))
     answers = []
     for photo in np.load(inputs, allow_pickle=False, mmap_mode="r"):
         interpreter.set_input(np.ascontiguousarray(photo)[None], 0)
@@ -29,9 +35,27 @@ def main(artefact: str, inputs: str, outputs: str, arena_bytes: str) -> None:
     interpreter.print_allocations()
 
 
+@contextmanager
+def _explained() -> Iterator[None]:
+    """What goes wrong inside, with the interpreter's own explanation, which it writes to stderr alone."""
+    with tempfile.TemporaryFile() as said:
+        sys.stderr.flush()
+        before = os.dup(2)
+        os.dup2(said.fileno(), 2)
+        try:
+            yield
+        except Exception as error:
+            said.seek(0)
+            lines = said.read().decode("utf-8", "replace").splitlines()
+            named = [line.strip() for line in lines if re.search(r"^Node \w+|Didn't find op|[Ff]ailed", line)]
+            raise RuntimeError(". ".join([str(error).strip(), *dict.fromkeys(named[:2])])) from error
+        finally:
+            os.dup2(before, 2)
+            os.close(before)
+
+
 if __name__ == "__main__":
     try:
         main(*sys.argv[1:])
     except Exception as error:
-        # The interpreter's own explanation stands on stderr already, so it must come after the mark.
         sys.exit(f"{FAILURE}{type(error).__name__}: {error}")

@@ -13,7 +13,7 @@ from typing import Final
 import featherlite
 from featherlite.errors import ExportError
 
-__all__ = ["FAILURE", "run_worker"]
+__all__ = ["FAILURE", "module_path", "run_worker", "signal_name"]
 
 FAILURE: Final = "featherlite-worker-failure: "
 """A worker that fails in a way it understands writes this and its message as the last thing on stderr."""
@@ -37,8 +37,6 @@ def run_worker(
     Raises:
         ExportError: the process failed, crashed (the signal is named) or took longer than `timeout_s`.
     """
-    source = str(Path(featherlite.__file__).resolve().parent.parent)
-    paths = [source, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     try:
         done = subprocess.run(
             [sys.executable, "-P", "-m", module, *arguments],
@@ -46,7 +44,7 @@ def run_worker(
             capture_output=True,
             timeout=timeout_s,
             check=False,
-            env={**os.environ, **(environment or {}), "PYTHONPATH": os.pathsep.join(paths)},
+            env={**os.environ, **(environment or {}), "PYTHONPATH": module_path()},
         )
     except subprocess.TimeoutExpired:
         raise ExportError(
@@ -57,11 +55,18 @@ def run_worker(
     if done.returncode == 0:
         return said
     if done.returncode < 0:
-        raise ExportError(f"{what} crashed with {_signal_name(-done.returncode)}.{_last_lines(said)}")
+        raise ExportError(f"{what} crashed with {signal_name(-done.returncode)}.{_last_lines(said)}")
     raise ExportError(f"{what} failed.{_last_lines(said)}")
 
 
-def _signal_name(number: int) -> str:
+def module_path() -> str:
+    """PYTHONPATH for a process that is to run this very featherlite."""
+    source = str(Path(featherlite.__file__).resolve().parent.parent)
+    return os.pathsep.join([source, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))])
+
+
+def signal_name(number: int) -> str:
+    """The name of a signal: 9 -> 'SIGKILL'."""
     try:
         return signal.Signals(number).name
     except ValueError:

@@ -153,7 +153,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     with served(made):
         monkeypatch.setenv("HF_ENDPOINT", made.url)
         monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-        monkeypatch.setattr("featherlite.data.download.time.sleep", lambda _: None)
+        monkeypatch.setattr("featherlite.download.time.sleep", lambda _: None)
         yield made
 
 

@@ -17,10 +17,10 @@ from PIL import Image
 
 from featherlite.cli import main
 from featherlite.data import known as known_module
-from featherlite.data.download import Remote, download
 from featherlite.data.known import KnownFile, KnownSet, fetch_known, known_set, known_sets
 from featherlite.data.sources import listing_of
 from featherlite.data.unpack import unpack
+from featherlite.download import Remote, download
 from featherlite.errors import DataError, FeatherliteError, RequestError
 from featherlite.step import Silent
 
@@ -43,7 +43,7 @@ class Server:
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     made = Server()
-    monkeypatch.setattr("featherlite.data.download.time.sleep", lambda _: None)
+    monkeypatch.setattr("featherlite.download.time.sleep", lambda _: None)
 
     class Answers(BaseHTTPRequestHandler):
         def log_message(self, *_: object) -> None:

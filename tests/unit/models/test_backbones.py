@@ -22,7 +22,8 @@ SMALL = ("MobileNetV1", "MobileNetV2", "MobileNetV3Small", "feathernet")
 NAMES = {
     *(f"EfficientNetB{index}" for index in range(4)),
     *("MobileNetV1", "MobileNetV2", "MobileNetV3Small", "MobileNetV3Large"),
-    *("ResNet50", "ConvNeXtTiny", "feathernet"),
+    *("ResNet18", "ResNet34", "ResNet50", "ConvNeXtTiny", "feathernet", "AlexNet"),
+    *("SqueezeNet1_0", "SqueezeNet1_1", "EfficientNetV2B0", "MobileNetV4ConvSmall"),
 }
 
 
@@ -304,11 +305,11 @@ def _write_old_format(model: Any, path: Path) -> None:
 
 
 def test_weights_of_a_featherlite_network_are_not_folded_twice(tmp_path: Path) -> None:
-    from featherlite.models.heads import plain
+    from featherlite.models.heads import build_head
 
     source = backbone("MobileNetV1", width=0.25)
     shuffle_statistics(source)
-    whole = keras.Model(source.inputs, plain(source.output, 3, 0.1))
+    whole = keras.Model(source.inputs, build_head(source.output, 3))
     path = tmp_path / "model.keras"
     whole.save(path)
     again = backbone("MobileNetV1", width=0.25, weights=str(path))
@@ -322,7 +323,9 @@ def test_a_wrong_width_names_the_layer_and_both_shapes(quarter: tuple[Any, Path]
 
 
 def test_weights_of_another_backbone_are_refused(quarter: tuple[Any, Path]) -> None:
-    with pytest.raises(RequestError, match=r"does not fit MobileNetV2: layer 'Conv1'.*no such layer.*another backbone"):
+    with pytest.raises(
+        RequestError, match=r"does not fit MobileNetV2.*: layer 'Conv1'.*no such layer.*another backbone"
+    ):
         backbone("MobileNetV2", weights=str(quarter[1]))
 
 
@@ -370,7 +373,7 @@ def _bomb(path: Path) -> None:
         (_external_data, ".h5", "not a plain array"),
         (_objects, ".h5", "not a plain array"),
         (_bomb, ".keras", "unreasonable size"),
-        (_pickle, ".pt", "of an unknown kind.*Pickles are never read"),
+        (_pickle, ".pt", "a pickle by its kind, and pickles are never opened"),
     ],
 )
 def test_hostile_and_broken_files_are_refused(make: Any, suffix: str, message: str, tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 """Backbones by name. Each file here is a family: `CARDS` (facts) and `build(order)`; adding a family is adding a file.
 
 A family module imports Keras inside `build` alone, so that looking names up costs nothing. It may also define
-`ready(model)`, which mends a loaded network in the ways its weights need before it is brought to the contract.
+`ready(model)`, which mends a loaded network in the ways its weights need before it is brought to the contract;
+`torch_names(card)`, which maps the names of its layers to the modules of torchvision's or timm's state dict; and
+`torch_weight(layer, value, shape)`, which turns a tensor of torch into a weight of that shape where axes alone do not.
 """
 
 from __future__ import annotations
@@ -13,9 +15,9 @@ from functools import cache
 from types import MappingProxyType, ModuleType
 
 from featherlite.errors import RequestError, did_you_mean
-from featherlite.models.backbones.card import OURS, Card, Convention, Order
+from featherlite.models.backbones.card import OURS, TORCH, Card, Convention, Order
 
-__all__ = ["OURS", "Card", "Convention", "Order", "backbones", "card_of", "check_order", "family_of"]
+__all__ = ["OURS", "TORCH", "Card", "Convention", "Order", "backbones", "card_of", "check_order", "family_of"]
 
 
 @cache
@@ -59,13 +61,19 @@ def check_order(order: Order) -> None:
     """Refuses what the card rules out, before anything is built.
 
     Raises:
-        RequestError: an input too small, an option that the backbone lacks, or a width without ImageNet weights.
+        RequestError: an input too small or too large, an option that the backbone lacks, or a width without ImageNet
+            weights.
     """
     card = order.card
     if min(order.height, order.width_px) < card.min_px:
         raise RequestError(
             f"{card.name} takes photos of at least {card.min_px} px; {order.height}x{order.width_px} was asked for.",
             f"Set input_px to {card.min_px} or more.",
+        )
+    if max(order.height, order.width_px) > card.max_px:
+        raise RequestError(
+            f"{card.name} takes photos of at most {card.max_px} px; {order.height}x{order.width_px} was asked for.",
+            f"Set input_px to {card.max_px} or less.",
         )
     asked = {"width": order.width != 1.0, "depth": order.depth != 1.0, "stem_stride": order.stem_stride != 2}
     for option, used in asked.items():

@@ -23,6 +23,8 @@ CARDS = (
         parameters=27_813_504,
         macs=4_454_763_264,
         imagenet_widths=(1.0,),
+        torch_source="timm/convnext_tiny.fb_in1k",
+        torch_licence="Apache-2.0",
     ),
 )
 

@@ -1,4 +1,4 @@
-"""EfficientNet B0 to B3 from keras.applications."""
+"""EfficientNet B0 to B3 and V2-B0 from keras.applications."""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ def _card(index: int, px: int, parameters: int, macs: int) -> Card:
         parameters=parameters,
         macs=macs,
         imagenet_widths=(1.0,),
+        torch_source=f"timm/tf_efficientnet_b{index}.in1k",
+        torch_licence="Apache-2.0",
     )
 
 
@@ -34,6 +36,23 @@ CARDS = (
     _card(1, 240, 6_575_232, 685_522_832),
     _card(2, 260, 7_768_562, 992_153_872),
     _card(3, 300, 10_783_528, 1_825_605_392),
+    Card(
+        name="EfficientNetV2B0",
+        family="efficientnet",
+        summary="Fused expansions where maps are large, squeeze-and-excite where small; trains faster than B0.",
+        paper="Tan and Le, EfficientNetV2, 2021, arXiv:2104.00298",
+        constructor="keras.applications.EfficientNetV2B0",
+        source="keras.applications, converted from google/automl checkpoints",
+        weights_licence="Apache-2.0",
+        convention=None,
+        input_px=224,
+        min_px=32,
+        parameters=5_919_312,
+        macs=716_806_176,
+        imagenet_widths=(1.0,),
+        torch_source="timm/tf_efficientnetv2_b0.in1k",
+        torch_licence="Apache-2.0",
+    ),
 )
 
 _DEVIATIONS = (0.229, 0.224, 0.225)
@@ -61,6 +80,8 @@ def ready(model: Any) -> None:
     layers = [layer for layer in model.layers if isinstance(layer, keras.layers.Normalization)]
     rescalings = [layer for layer in model.layers if isinstance(layer, keras.layers.Rescaling)]
     for layer in layers:
+        if not layer.weights:  # V2 is built with its figures
+            continue
         mean, variance, count = layer.get_weights()
         if len(rescalings) == 1 and np.allclose(variance.ravel(), _DEVIATIONS, atol=1e-3):
             layer.set_weights([mean, np.square(variance), count])

@@ -43,6 +43,8 @@ CARDS = (
         macs=299_494_272,
         options=("width", "cut"),
         imagenet_widths=(0.35, 0.5, 0.75, 1.0, 1.3, 1.4),
+        torch_source="timm/mobilenetv2_100.ra_in1k",
+        torch_licence="Apache-2.0",
     ),
     Card(
         name="MobileNetV3Small",
@@ -59,6 +61,8 @@ CARDS = (
         macs=54_896_576,
         options=("width", "cut"),
         imagenet_widths=(0.75, 1.0),
+        torch_source="timm/mobilenetv3_small_100.lamb_in1k",
+        torch_licence="Apache-2.0",
     ),
     Card(
         name="MobileNetV3Large",
@@ -75,6 +79,8 @@ CARDS = (
         macs=214_080_960,
         options=("width", "cut"),
         imagenet_widths=(0.75, 1.0),
+        torch_source="timm/mobilenetv3_large_100.ra_in1k",
+        torch_licence="Apache-2.0",
     ),
 )
 
