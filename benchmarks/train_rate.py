@@ -6,6 +6,11 @@ Reads flowers from $FEATHERLITE_TEST_DATA where they are, else random photos; wr
 and versions. `ratio` is pipeline / repeated batch of the very same compiled step: what reading, shuffling and drawing
 the augmentation cost; `cpu_ratio` is the same in processor time, which other programs on the machine disturb less.
 `augment_ratio` is that repeated batch / a step without augmentation: what resampling costs.
+
+The rows whose case is 'fit' stand for what a user waits for: an epoch of our fit (photos on the disk, augmentation,
+averaged weights, a watched loss) against bare `model.fit` on float32 arrays in memory with Keras's own AdamW, for
+the same network and batch: `fit_ratio` with augmentation, `fit_plain_ratio` with `augment = 0`. The rounds are
+interleaved, and each ratio is the median of those of the rounds.
 """
 
 from __future__ import annotations
@@ -24,11 +29,12 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 
 from featherlite.models.backbones import Order, card_of
-from featherlite.models.heads import head_of
+from featherlite.models.heads import build_head
 from featherlite.preprocess import Preprocess, network_input
 from featherlite.training.config import FitConfig
 
 CASES = (("feathernet", 96, 1.0), ("MobileNetV1", 128, 0.25))
+FIT_CASES = (("EfficientNetB0", 96, 1.0),)
 CLASSES = 5
 ROUNDS = 6
 
@@ -55,7 +61,7 @@ def network_of(backbone: str, px: int, width: float) -> Any:
 
     keras.utils.set_random_seed(0)
     built = build_backbone(Order(card_of(backbone), px, px, width))
-    return keras.Model(built.inputs, head_of("plain")(built.output, CLASSES, 0.2))
+    return keras.Model(built.inputs, build_head(built.output, CLASSES))
 
 
 def rates_of(backbone: str, px: int, width: float, steps: int, batch: int) -> dict[str, Any]:
@@ -120,6 +126,7 @@ def rates_of(backbone: str, px: int, width: float, steps: int, batch: int) -> di
                 cpu[name].append(time.process_time() - busy)
     rate = {name: steps * batch / min(taken) for name, taken in seconds.items()}
     return {
+        "case": "step",
         "network": f"{backbone}-{width:g}" if width != 1 else backbone,
         "parameters": network.count_params(),
         "input_px": px,
@@ -137,6 +144,64 @@ def rates_of(backbone: str, px: int, width: float, steps: int, batch: int) -> di
     }
 
 
+def fit_rates_of(backbone: str, px: int, width: float, steps: int, batch: int, rounds: int) -> dict[str, Any]:
+    """Photos a second of an epoch of our fit, with and without augmentation, and of bare `model.fit`: medians."""
+    import keras
+
+    from featherlite.data.photos import PhotoSet
+    from featherlite.training.phases import start_phase
+    from featherlite.training.unlocking import choose_layers, phases_of
+
+    images, source = photos_of(px, steps * batch)
+    labels = np.arange(steps * batch) % CLASSES
+    photos = PhotoSet(images, labels, tuple(map(str, labels)), tuple(map(str, range(CLASSES))), "train")
+    ways: dict[str, Callable[[int], Any]] = {}
+    for name, strength in (("fit", 1.0), ("fit_plain", 0.0)):
+        config, network = FitConfig(batch=batch, head_epochs=0, augment=strength), network_of(backbone, px, width)
+        phase = phases_of(network, config)[0]
+        choose_layers(network, phase, config, len(labels), [True] * len(network.layers))
+        run = start_phase(phase, network, photos, None, config, 0)
+        run.compile(np.full(10, 1e-4, np.float32), 1.0)
+        ways[name] = lambda number, run=run: run.epoch(number + 1, lambda _loss, _top1: None)
+    plain = network_of(backbone, px, width)
+    optimizer = keras.optimizers.AdamW(1e-4, weight_decay=config.weight_decay, global_clipnorm=config.clip_norm)
+    loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=config.label_smoothing)
+    plain.compile(optimizer, loss, metrics=["accuracy"])
+    floats, wanted = network_input(np.array(images)), keras.utils.to_categorical(labels, CLASSES)
+    ways["bare"] = lambda _: plain.fit(floats, wanted, batch_size=batch, epochs=1, verbose=0)
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    cpu: dict[str, list[float]] = {name: [] for name in ways}
+    for number in range(rounds + 1):
+        for name, way in ways.items():
+            started, busy = time.perf_counter(), time.process_time()
+            way(number)
+            if number:  # the first round compiles and warms up
+                seconds[name].append(time.perf_counter() - started)
+                cpu[name].append(time.process_time() - busy)
+
+    def ratio(name: str, taken: dict[str, list[float]]) -> float:
+        return round(float(np.median(np.array(taken["bare"]) / np.array(taken[name]))), 3)
+
+    rate = {name: round(steps * batch / float(np.median(taken)), 1) for name, taken in seconds.items()}
+    return {
+        "case": "fit",
+        "network": f"{backbone}-{width:g}" if width != 1 else backbone,
+        "parameters": plain.count_params(),
+        "input_px": px,
+        "batch": batch,
+        "photos": source,
+        "steps": steps,
+        "rounds": rounds,
+        "bare_step_per_s": rate["bare"],
+        "fit_per_s": rate["fit"],
+        "fit_plain_per_s": rate["fit_plain"],
+        "fit_ratio": ratio("fit", seconds),
+        "fit_cpu_ratio": ratio("fit", cpu),
+        "fit_plain_ratio": ratio("fit_plain", seconds),
+        "fit_plain_cpu_ratio": ratio("fit_plain", cpu),
+    }
+
+
 def processor() -> str:
     """The processor's name, as the system tells it."""
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
@@ -147,6 +212,9 @@ def processor() -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--steps", type=int, default=40, help="steps an epoch")
+    parser.add_argument("--fit-steps", type=int, default=20, help="steps an epoch of the fit cases")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of the fit cases")
+    parser.add_argument("--only", default="", help="network to measure, all where left out")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     options = parser.parse_args()
@@ -154,16 +222,20 @@ def main() -> None:
     import tensorflow as tf
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    rows = []
-    for backbone, px, width in CASES:
-        row = rates_of(backbone, px, width, options.steps, options.batch)
+    rows: list[dict[str, Any]] = []
+    chosen = [case for case in (*CASES, *FIT_CASES) if not options.only or case[0] == options.only]
+    for backbone, px, width in chosen:
+        if (backbone, px, width) in FIT_CASES:
+            row = fit_rates_of(backbone, px, width, options.fit_steps, options.batch, options.rounds)
+        else:
+            row = rates_of(backbone, px, width, options.steps, options.batch)
         rows.append(row | {"device": processor(), "cores": cores, "load_1min": round(os.getloadavg()[0], 1)})
         print("  ".join(f"{key}={value}" for key, value in rows[-1].items()))
     versions = f"keras{'.'.join(keras.__version__.split('.')[:2])}_tf{'.'.join(tf.__version__.split('.')[:2])}"
     options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / f"train-rate_cpu-{cores}core_{versions}.csv"
     with path.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, fieldnames=list(rows[0]))
+        writer = csv.DictWriter(stream, fieldnames=list(dict.fromkeys(key for row in rows for key in row)))
         writer.writeheader()
         writer.writerows(rows)
     print(path)

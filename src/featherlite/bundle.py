@@ -200,7 +200,8 @@ class Bundle:
         kept = {
             name: source
             for name, source in self.files.items()
-            if not name.startswith("exports/") and name not in ("verify.json", "metrics.json", "robustness.json")
+            if not name.startswith(("exports/", "predictions/"))
+            and name not in ("verify.json", "metrics.json", "robustness.json")
         }
         kept[NETWORK] = network
         return type(self)(MappingProxyType(kept), "network", self.id or self.parent)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-__all__ = ["Estimate", "Measure", "StepReport", "wilson"]
+__all__ = ["Estimate", "Measure", "StepReport", "wilson", "wilson_interval"]
 
 
 class Estimate(BaseModel):
@@ -22,8 +22,8 @@ class Estimate(BaseModel):
     split: str | None = Field(None, description="the split it was measured on")
 
 
-def wilson(hits: int, n: int, split: str | None = None, z: float = 1.959963984540054) -> Estimate:
-    """The share `hits / n` with its Wilson score interval, which stays honest for small n and near 0 or 1.
+def wilson(hits: int, n: int, split: str | None = None) -> Estimate:
+    """The share `hits / n` with its 95% Wilson score interval, which stays honest for small n and near 0 or 1.
 
     Raises:
         ValueError: n is not positive or hits is outside 0..n.
@@ -32,17 +32,17 @@ def wilson(hits: int, n: int, split: str | None = None, z: float = 1.95996398454
     """
     if n <= 0 or not 0 <= hits <= n:
         raise ValueError(f"hits {hits} of n {n}: n must be positive and hits within 0..n")
-    share = hits / n
+    low, high = wilson_interval(hits / n, n)
+    return Estimate(value=hits / n, low=low, high=high, n=n, split=split)
+
+
+def wilson_interval(share: float, n: float, z: float = 1.959963984540054) -> tuple[float, float]:
+    """Wilson's interval (low, high) around a share in [0, 1] that `n` photos, or as many as a fraction, stand behind."""
     denominator = 1 + z * z / n
     center = (share + z * z / (2 * n)) / denominator
     half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / denominator
-    return Estimate(
-        value=share,
-        low=0.0 if hits == 0 else max(0.0, center - half),
-        high=1.0 if hits == n else min(1.0, center + half),
-        n=n,
-        split=split,
-    )
+    low = 0.0 if share == 0 else max(0.0, center - half)
+    return low, 1.0 if share == 1 else min(1.0, center + half)
 
 
 class Measure(BaseModel):

@@ -13,10 +13,23 @@ from pydantic import BaseModel, ValidationError
 from featherlite.errors import FeatherliteError, RecipeError, RequestError, did_you_mean
 from featherlite.step import MAX_SEED, Step, StepConfig, load_step
 
-__all__ = ["PlannedStep", "Recipe", "config_faults", "load_recipe", "parse_recipe", "shipped_recipes"]
+__all__ = [
+    "PlannedStep",
+    "Recipe",
+    "config_faults",
+    "is_study",
+    "load_recipe",
+    "parse_recipe",
+    "read_toml",
+    "shipped_recipes",
+    "shipped_studies",
+    "step_ids",
+]
 
 SHIPPED = Path(__file__).parent / "recipes"
 TOP_KEYS = ("title", "description", "seed", "steps")
+STUDY_KEYS = ("networks", "road")
+"""What only a study has: a TOML of many networks, for `featherlite compare`."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +39,8 @@ class PlannedStep:
     id: str
     step: Step
     config: StepConfig
+    seed: int | None = None
+    """seed of its own; none means the run's"""
 
 
 @dataclass(frozen=True)
@@ -42,6 +57,11 @@ class Recipe:
         """The same road under another seed; the recipe's own where none is given."""
         return self if seed is None else replace(self, seed=seed)
 
+    def with_own_seeds(self, seeds: Sequence[int | None]) -> Recipe:
+        """The same road in which each step has the seed at its place, or the road's where that is None."""
+        pairs = zip(self.steps, seeds, strict=True)
+        return replace(self, steps=tuple(replace(plan, seed=seed) for plan, seed in pairs))
+
     def to_json(self) -> dict[str, Any]:
         """The recipe with every value spelled out, as JSON."""
         steps = [{"step": p.step.name, "id": p.id, **p.config.model_dump(mode="json")} for p in self.steps]
@@ -50,30 +70,60 @@ class Recipe:
 
 def shipped_recipes() -> Mapping[str, Path]:
     """The recipes that come with featherlite: name -> TOML file."""
-    return {path.stem: path for path in sorted(SHIPPED.glob("*.toml"))}
+    return {name: path for name, path in _shipped().items() if not is_study(_parsed(path))}
+
+
+def shipped_studies() -> Mapping[str, Path]:
+    """The studies that come with featherlite: name -> TOML file."""
+    return {name: path for name, path in _shipped().items() if is_study(_parsed(path))}
+
+
+def is_study(document: Mapping[str, Any]) -> bool:
+    """Whether a parsed TOML describes a study of many networks rather than a recipe of one."""
+    return any(key in document for key in STUDY_KEYS)
+
+
+def read_toml(source: str | Path, what: str) -> tuple[str, dict[str, Any]]:
+    """Name and content of a TOML file, or of a shipped one of that name; `what` says what it should be ('recipe').
+
+    Raises:
+        RequestError: there is none.
+        RecipeError: it is not TOML.
+    """
+    shipped = _shipped()
+    name = str(source).removeprefix("recipes/").removesuffix(".toml")
+    path = Path(source) if Path(source).is_file() else shipped.get(name)
+    if path is None:
+        raise RequestError(f"There is no {what} '{source}'.", did_you_mean(name, shipped))
+    try:
+        return path.stem, _parsed(path)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise RecipeError(str(source), [f"not valid TOML: {error}"]) from None
 
 
 def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """The recipe of that name, or in that TOML file, with `step.key=value` overrides applied.
 
     Raises:
-        RequestError: there is no such recipe.
+        RequestError: there is no such recipe, or it is a study.
         RecipeError: its faults, all of them.
     """
-    shipped = shipped_recipes()
-    name = str(source).removeprefix("recipes/").removesuffix(".toml")
-    path = Path(source) if Path(source).is_file() else shipped.get(name)
-    if path is None:
-        raise RequestError(f"There is no recipe '{source}'.", did_you_mean(name, shipped))
-    try:
-        document = tomllib.loads(path.read_text("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RecipeError(str(source), [f"not valid TOML: {error}"]) from None
-    return parse_recipe(document, path.stem, overrides)
+    name, document = read_toml(source, "recipe")
+    if is_study(document):
+        raise RequestError(
+            f"'{source}' is a study of several networks, not a recipe of one.",
+            f"Compare them: featherlite compare {source} --data PHOTOS --out OUT",
+        )
+    return parse_recipe(document, name, overrides)
 
 
-def parse_recipe(document: Mapping[str, Any], name: str, overrides: Sequence[str] = ()) -> Recipe:
-    """The recipe that a parsed document describes.
+def parse_recipe(
+    document: Mapping[str, Any],
+    name: str,
+    overrides: Sequence[str] = (),
+    values: Mapping[str, Any] | None = None,
+) -> Recipe:
+    """The recipe that a parsed document describes; `values` are overrides that are parsed already: step.key -> value.
 
     Raises:
         RecipeError: unknown keys and steps, wrong values, bad overrides, and steps that need what none before them
@@ -85,6 +135,8 @@ def parse_recipe(document: Mapping[str, Any], name: str, overrides: Sequence[str
         faults.append(f"seed: {seed!r} is not a whole number from 0 to {MAX_SEED}")
         seed = 0
     entries = _entries(document.get("steps"), faults)
+    for target, value in (values or {}).items():
+        _override(target, value, f"set {target}", entries, faults)
     _apply(overrides, entries, faults)
     planned = [plan for id_, entry in entries.items() if (plan := _plan(id_, entry, faults)) is not None]
     if len(planned) == len(entries):
@@ -98,6 +150,11 @@ def parse_recipe(document: Mapping[str, Any], name: str, overrides: Sequence[str
         seed=seed,
         steps=tuple(planned),
     )
+
+
+def step_ids(steps: Any) -> tuple[str, ...]:
+    """The ids of these step tables, as overrides name them; tables with faults are passed over."""
+    return tuple(_entries(steps, []))
 
 
 def config_faults(error: ValidationError, model: type[BaseModel], where: str) -> list[str]:
@@ -115,6 +172,14 @@ def config_faults(error: ValidationError, model: type[BaseModel], where: str) ->
             value = f" {item['input']!r}:" if key else ""
             faults.append(f"{prefix}:{value} {message[0].lower()}{message[1:]}")
     return faults
+
+
+def _shipped() -> Mapping[str, Path]:
+    return {path.stem: path for path in sorted(SHIPPED.glob("*.toml"))}
+
+
+def _parsed(path: Path) -> dict[str, Any]:
+    return tomllib.loads(path.read_text("utf-8"))
 
 
 def _entries(steps: Any, faults: list[str]) -> dict[str, dict[str, Any]]:
@@ -141,15 +206,23 @@ def _entries(steps: Any, faults: list[str]) -> dict[str, dict[str, Any]]:
 def _apply(overrides: Sequence[str], entries: dict[str, dict[str, Any]], faults: list[str]) -> None:
     for override in overrides:
         target, equals, text = override.partition("=")
-        id_, dot, key = target.strip().rpartition(".")
-        if not equals or not dot or not key:
-            faults.append(f"--set {override}: must look like step.key=value")
-        elif id_ not in entries:
-            faults.append(f"--set {override}: the recipe has no step '{id_}'. {did_you_mean(id_, entries)}")
-        elif key == "step":
-            faults.append(f"--set {override}: a step cannot become another one; write a recipe of your own")
+        if equals:
+            _override(target, _toml_value(text.strip()), f"--set {override}", entries, faults)
         else:
-            entries[id_][key.replace("-", "_")] = _toml_value(text.strip())
+            faults.append(f"--set {override}: must look like step.key=value")
+
+
+def _override(target: str, value: Any, said: str, entries: dict[str, dict[str, Any]], faults: list[str]) -> None:
+    """Gives one key of one step another value; `said` is how the user asked for it."""
+    id_, dot, key = target.strip().rpartition(".")
+    if not dot or not key:
+        faults.append(f"{said}: must look like step.key=value")
+    elif id_ not in entries:
+        faults.append(f"{said}: the recipe has no step '{id_}'. {did_you_mean(id_, entries)}")
+    elif key == "step":
+        faults.append(f"{said}: a step cannot become another one; write a recipe of your own")
+    else:
+        entries[id_][key.replace("-", "_")] = value
 
 
 def _toml_value(text: str) -> Any:

@@ -1,8 +1,8 @@
 """The only executor: walks the steps, measures before and after each, stores every result under its hash.
 
-A result's key is the hash of (parent, step, config, seed, code); the first parent is the hash of the photos. So a
-finished step is never run twice: a killed run goes on where it stopped, and runs that differ in a later step share
-what comes before.
+A result's key is the hash of (parent, step, config, seed, the code that the step reaches); the first parent is the
+hash of the photos. So a finished step is never run twice: a killed run goes on where it stopped, and runs that differ
+in a later step share what comes before.
 """
 
 from __future__ import annotations
@@ -17,9 +17,8 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -27,12 +26,23 @@ from uuid import uuid4
 from pydantic import ValidationError
 
 from featherlite.bundle import Bundle, sha256_of, storage_guard, write_atomically
+from featherlite.code_version import code_of, code_version
 from featherlite.errors import BundleError, FeatherliteError, RecipeError, RequestError, StorageError
 from featherlite.history import Measure, StepReport
 from featherlite.recipe import PlannedStep, Recipe, config_faults
-from featherlite.step import Context, Progress, Silent, StepConfig, load_step
+from featherlite.step import Context, Progress, Silent, Step, StepConfig, load_step
 
-__all__ = ["Run", "cache_folder", "code_version", "run_recipe", "run_step"]
+__all__ = [
+    "Run",
+    "cache_folder",
+    "locked",
+    "photos_key",
+    "recipe_keys",
+    "refuse_out_within_data",
+    "resolve",
+    "run_recipe",
+    "run_step",
+]
 
 log = logging.getLogger("featherlite")
 
@@ -65,11 +75,15 @@ def run_recipe(
     data: Path,
     out: Path,
     *,
+    store: Path | None = None,
     cache: Path | None = None,
     progress: Progress | None = None,
     listener: Listener | None = None,
 ) -> Run:
     """Walks a recipe from photos to its last bundle, which ends up in `out/bundle`; goes on where a former run stopped.
+
+    `store` is where the steps' results are kept, `out/store` by default. Runs that share one, and so each other's
+    steps, must not be at work at the same time.
 
     Raises:
         FeatherliteError: whatever a step raises. Finished steps are kept in the store; `out/bundle` is the last good
@@ -78,14 +92,14 @@ def run_recipe(
     data = resolve(data, cache or cache_folder(), progress)
     refuse_out_within_data(out, data)
     around = Surroundings(
-        store=out / "store",
+        store=store or out / "store",
         cache=cache or cache_folder(),
         data=Path(data).absolute(),
         seed=recipe.seed,
         progress=progress or Silent(),
     )
     tell = listener or (lambda _id, _report, _cached: None)
-    with storage_guard(out), _locked(out):
+    with storage_guard(out), locked(out, around.store):
         bundle, key, reused = Bundle(), _data_key(around), 0
         _note(out, recipe, "running")
         try:
@@ -170,18 +184,26 @@ def cache_folder() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "featherlite"
 
 
-@cache
-def code_version() -> str:
-    """The version and the hash of the source that results depend on (not the command line or the pages)."""
-    from featherlite import __version__
+def photos_key(data: Path, cache: Path, progress: Progress | None = None) -> str:
+    """The hash that stands for the photos: parent of the first step's key.
 
-    root = Path(__file__).parent
-    digest = hashlib.sha256()
-    for file in sorted(root.rglob("*.py")):
-        relative = file.relative_to(root)
-        if relative.parts[0] not in ("cli", "report", "recipes"):
-            digest.update(f"{relative.as_posix()}\0".encode() + file.read_bytes() + b"\0")
-    return f"{__version__}+{digest.hexdigest()[:12]}"
+    Raises:
+        FeatherliteError: the photos cannot be used.
+    """
+    return _data_key(Surroundings(Path(), cache, data.absolute(), 0, progress or Silent()))
+
+
+def recipe_keys(recipe: Recipe, photos: str) -> tuple[str, ...]:
+    """The keys under which the results of the recipe's steps are stored, known before anything has run."""
+    keys = [photos]
+    for plan in recipe.steps:
+        keys.append(_step_key(keys[-1], plan, _seed(plan, recipe.seed)))
+    return tuple(keys[1:])
+
+
+def _seed(plan: PlannedStep, seed: int) -> int:
+    """The step's own seed, else the run's."""
+    return seed if plan.seed is None else plan.seed
 
 
 def _has(bundle: Bundle, need: str) -> bool:
@@ -203,12 +225,26 @@ def _data_key(around: Surroundings) -> str:
 
 def _step_key(parent: str, plan: PlannedStep, seed: int) -> str:
     read = [sha256_of(path) if path.is_file() else "" for path in plan.config.files()]
-    parts = [parent, plan.step.name, plan.config.model_dump(mode="json"), read, seed, code_version()]
+    read += [_photos_digest(path) for path in plan.config.folders()]
+    parts = [parent, plan.step.name, plan.config.model_dump(mode="json"), read, seed, _code(plan.step)]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
+
+
+def _code(step: Step) -> str:
+    """The code that the step's stored result depends on: its own, and that which measured it."""
+    return code_of(step.function.__module__, "featherlite.evaluate.measure")
+
+
+def _photos_digest(folder: Path) -> str:
+    """Hash of the photos under a folder that a step reads beside the run's own."""
+    from featherlite.data.unlabelled import scan_unlabelled
+
+    return scan_unlabelled(folder, cache=cache_folder()).digest
 
 
 def _stored_step(plan: PlannedStep, parent: Bundle, parent_key: str, around: Surroundings) -> tuple[Bundle, str, bool]:
     """The step's result from the store, or made now and stored: (bundle, key, whether it was there already)."""
+    around = replace(around, seed=_seed(plan, around.seed))
     key = _step_key(parent_key, plan, around.seed)
     place, work = around.store / key, around.store / f"{key}.work"
     if place.exists():
@@ -306,6 +342,11 @@ def resolve(data: Path, cache: Path, progress: Progress | None = None) -> Path:
 
 
 def refuse_out_within_data(out: Path, data: Path) -> None:
+    """Nothing, where results do not land among the photos.
+
+    Raises:
+        RequestError: they would.
+    """
     if out.absolute().is_relative_to(data.absolute()):
         raise RequestError(
             f"{out} lies within the photos ({data}).",
@@ -347,10 +388,14 @@ def _note(out: Path, recipe: Recipe, status: str, error: BaseException | None = 
 
 
 @contextlib.contextmanager
-def _locked(out: Path) -> Iterator[None]:
-    """Keeps a second process out of the same folder. The lock falls with its process, however that ends."""
+def locked(out: Path, store: Path) -> Iterator[None]:
+    """Makes both folders and keeps a second process out of `out`. The lock falls with its process, however that ends.
+
+    What a killed process left half-written is swept.
+    """
     try:
-        (out / "store").mkdir(parents=True, exist_ok=True)
+        for folder in (out, store):
+            folder.mkdir(parents=True, exist_ok=True)
     except FileNotFoundError:  # a file system that holds no folders of ours, such as /proc
         raise StorageError(f"Cannot write {out}: folders cannot be made there.", "Choose another folder.") from None
     with (out / ".lock").open("w") as lock:
@@ -362,6 +407,6 @@ def _locked(out: Path) -> Iterator[None]:
             ) from None
         for stale in out.glob(".bundle.*"):
             shutil.rmtree(stale, ignore_errors=True)
-        for stale in (out / "store").glob(".*.tmp"):
+        for stale in store.glob(".*.tmp"):
             shutil.rmtree(stale, ignore_errors=True)
         yield

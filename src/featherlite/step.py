@@ -53,6 +53,10 @@ class StepConfig(BaseModel):
         """Files outside bundle and photos that the step reads; their content counts in the key of its result."""
         return ()
 
+    def folders(self) -> tuple[Path, ...]:
+        """Folders of photos beside the run's own that the step reads; their photos count in the key of its result."""
+        return ()
+
 
 class Progress(Protocol):
     """Where a step tells how far it is. Shown as bars on a terminal, and nowhere else."""

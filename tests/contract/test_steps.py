@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+from typing import Any
+
 import pytest
 
+from featherlite.bundle import Bundle
+from featherlite.run import run_step
 from featherlite.step import ROOMS, load_step, steps
 
 
 def test_the_road_is_there() -> None:
-    assert {"split", "build", "train", "quantize", "export", "evaluate", "verify"} <= set(steps())
+    assert {"split", "build", "train", "probe", "quantize", "export", "evaluate", "verify"} <= set(steps())
 
 
 @pytest.mark.parametrize("name", sorted(steps()))
@@ -33,3 +39,58 @@ def test_every_setting_is_described(name: str) -> None:
 def test_a_config_survives_json(name: str) -> None:
     config = load_step(name).config()
     assert type(config).model_validate(config.model_dump(mode="json")) == config
+
+
+# ---- what a step that trains leaves behind -----------------------------------------------------------------------
+
+TRAINING = sorted(name for name, entry in steps().items() if entry.room == "training")
+QUICK: dict[str, dict[str, Any]] = {
+    "train": {"head_epochs": 1, "epochs": 1, "batch": 8},
+    "probe": {"c": 10.0},
+    "distill": {"head_epochs": 0, "epochs": 1, "batch": 8},
+}
+"""Settings under which each is done in seconds."""
+
+
+@pytest.fixture(scope="module")
+def untrained(sample_photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A bundle with an untrained network of 32 px for the sample photos, on the disk."""
+    place, cache = tmp_path_factory.mktemp("untrained"), Path(os.environ["FEATHERLITE_CACHE"])
+    # No photos for validation: the last epoch is kept, however good it is.
+    parted, _ = run_step("split", None, None, {"val": 0.0}, data=sample_photos, cache=cache)
+    settings = {"backbone": "feathernet", "input_px": 32, "width": 0.5}
+    return run_step("build", parted, place / "bundle", settings, data=sample_photos, cache=cache)[0]
+
+
+def trained(name: str, bundle: Bundle, seed: int = 0) -> Bundle:
+    settings = QUICK[name] | ({"teacher": (str(bundle.home),)} if name == "distill" else {})
+    cache, data = Path(os.environ["FEATHERLITE_CACHE"]), Path(bundle.local()["data"])
+    return run_step(name, bundle, None, settings, seed=seed, cache=cache, data=data)[0]
+
+
+@pytest.mark.parametrize("name", TRAINING)
+def test_training_keeps_what_is_not_its_own(name: str, untrained: Bundle, tmp_path: Path) -> None:
+    from featherlite.models.network import load_network
+
+    given = {file: untrained.read(file) for file in untrained.files}
+    result = trained(name, untrained)
+    assert {file: untrained.read(file) for file in untrained.files} == given, "a bundle is never changed in place"
+    for file in ("labels.json", "preprocess.json", "splits.parquet"):
+        assert result.read(file) == given[file]
+    before, after = load_network(untrained), load_network(result)
+    assert after.output_shape == before.output_shape
+    assert [layer.name for layer in after.layers] == [layer.name for layer in before.layers]
+    assert any((a != b).any() for a, b in zip(before.get_weights(), after.get_weights(), strict=True)), "it learned"
+    result.save(tmp_path / "saved")
+    assert Bundle.open(tmp_path / "saved").read("model.keras") == result.read("model.keras")
+    again = trained(name, untrained)
+    assert again.read("model.keras") == result.read("model.keras"), "the same seed gives the same network"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TRAINING)
+def test_what_was_trained_still_exports(name: str, untrained: Bundle) -> None:
+    cache = Path(os.environ["FEATHERLITE_CACHE"])
+    data = Path(untrained.local()["data"])
+    exported, _ = run_step("quantize", trained(name, untrained), None, {"photos": 6}, data=data, cache=cache)
+    assert "int8" in exported.exports

@@ -8,7 +8,16 @@ from featherlite.bundle import Bundle, Label
 from featherlite.errors import RecipeError, RequestError
 from featherlite.history import StepReport
 from featherlite.recipe import parse_recipe
-from featherlite.run import Surroundings, _data_key, _goes_on_from, _step_key, run_step
+from featherlite.run import (
+    Surroundings,
+    _data_key,
+    _goes_on_from,
+    _step_key,
+    photos_key,
+    recipe_keys,
+    run_recipe,
+    run_step,
+)
 from featherlite.step import Silent
 
 
@@ -85,3 +94,30 @@ def test_a_step_is_never_written_over_something(tmp_path: Path) -> None:
     (tmp_path / "out" / "precious").touch()
     with pytest.raises(RequestError, match="exists already"):
         run_step("build", with_history(), tmp_path / "out", {})
+
+
+def test_the_keys_are_known_before_anything_has_run(photos: Path, tmp_path: Path) -> None:
+    recipe = parse_recipe({"seed": 4, "steps": [{"step": "split", "near_duplicates": False, "val": 0.0}]}, "test")
+    keys = recipe_keys(recipe, photos_key(photos, tmp_path / "cache"))
+    run = run_recipe(recipe, photos, tmp_path / "out", cache=tmp_path / "cache")
+    assert [report.key for report in run.bundle.history] == list(keys)
+
+
+def test_runs_with_folders_of_their_own_share_a_store(photos: Path, tmp_path: Path) -> None:
+    recipe = parse_recipe({"steps": [{"step": "split", "near_duplicates": False}]}, "test")
+    store = tmp_path / "store"
+    first = run_recipe(recipe, photos, tmp_path / "one", store=store, cache=tmp_path / "cache")
+    second = run_recipe(recipe, photos, tmp_path / "two", store=store, cache=tmp_path / "cache")
+    assert (first.reused, second.reused) == (0, 1)
+    assert not (tmp_path / "one" / "store").exists()
+    assert (tmp_path / "two" / "bundle" / "bundle.json").is_file()
+
+
+def test_a_step_with_a_seed_of_its_own_is_the_same_under_every_seed_of_the_run(photos: Path, tmp_path: Path) -> None:
+    recipe = parse_recipe({"steps": [{"step": "split", "near_duplicates": False}]}, "test").with_own_seeds([9])
+    store, cache = tmp_path / "store", tmp_path / "cache"
+    runs = [
+        run_recipe(recipe.with_seed(seed), photos, tmp_path / str(seed), store=store, cache=cache) for seed in (0, 1)
+    ]
+    assert [run.reused for run in runs] == [0, 1]
+    assert runs[1].bundle.history[0].seed == 9

@@ -30,6 +30,7 @@ GROUPS = {
     "compare": "The road",
     "predict": "Use a bundle",
     "attention": "Use a bundle",
+    "find_rate": "Use a bundle",
     "ladder": "Use a bundle",
     "report": "Use a bundle",
     "steps": "What there is",

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from featherlite.data.listing import LAYOUT_HINT, Candidate, Fault
+from featherlite.data.listing import LAYOUT_HINT, Candidate, Fault, Listing
 from featherlite.data.look import look_dtype
 from featherlite.data.memo import FileFacts, Memo, Verdict
 from featherlite.data.pool import chunks

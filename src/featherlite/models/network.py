@@ -143,12 +143,26 @@ def _check_class(entry: dict[str, Any], where: str) -> None:
 
 
 def _without_dates(file: Path) -> bytes:
-    """The archive's bytes with the dates of saving taken out, so that the same network has the same hash."""
+    """The archive's bytes without the date of saving and addresses in memory: the same network has the same hash."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(file) as old, zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as new:
         for name in sorted(old.namelist()):
             content = old.read(name)
             if name == "metadata.json":
                 content = json.dumps({**json.loads(content), "date_saved": ""}).encode()
+            elif name == "config.json":
+                content = json.dumps(_renumbered(json.loads(content), {})).encode()
             new.writestr(zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0)), content)
     return buffer.getvalue()
+
+
+def _renumbered(value: Any, ids: dict[Any, int]) -> Any:
+    """The graph with its shared objects counted from 0: Keras names them by where they lay in memory."""
+    if isinstance(value, list):
+        return [_renumbered(one, ids) for one in value]
+    if isinstance(value, dict):
+        return {
+            key: ids.setdefault(one, len(ids)) if key == "shared_object_id" else _renumbered(one, ids)
+            for key, one in value.items()
+        }
+    return value

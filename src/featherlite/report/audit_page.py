@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import hashlib
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -28,7 +26,7 @@ from featherlite.report.audit_view import Section, sections, wanted_paths
 from featherlite.report.histograms import histogram_plot
 from featherlite.report.next_steps import Commands, RunNote, after_audit
 from featherlite.report.svg import Svg
-from featherlite.report.templating import environment, named, template_text, version, visible
+from featherlite.report.templating import environment, named, policy_hash, template_text, version, visible
 from featherlite.step import Progress
 
 __all__ = ["audit_commands", "bundle_audit", "refusal", "render_audit_page", "write_audit_page"]
@@ -122,7 +120,7 @@ def render_audit_page(
         name=name,
         style=template_text("style.css") + template_text("audit.css") + _pictures(shared),
         script=script,
-        script_hash=_csp_hash(script),
+        script_hash=policy_hash(script),
         version=version(),
         summary=_summary(result, checks),
         checks=checks,
@@ -276,8 +274,3 @@ def _shared(parts: Sequence[Section]) -> dict[str, str]:
 def _pictures(shared: Mapping[str, str]) -> str:
     """The styles that show the shared thumbnails; a thumbnail is base64, which cannot end a style."""
     return "".join(f".{name}{{background-image:url({image})}}\n" for image, name in shared.items())
-
-
-def _csp_hash(script: str) -> str:
-    """What the page's policy allows to run: this very script and nothing else."""
-    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

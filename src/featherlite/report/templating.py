@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import unicodedata
 from importlib import resources
 from typing import TYPE_CHECKING
@@ -12,7 +14,7 @@ from featherlite.report import units
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-__all__ = ["environment", "named", "template_text", "version", "visible"]
+__all__ = ["environment", "named", "policy_hash", "template_text", "version", "visible"]
 
 BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 """Signs that turn the direction of text: in a file name they can make `gpj.exe` read as `exe.jpg`."""
@@ -56,6 +58,11 @@ def visible(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
     return "".join(_sign(sign) for sign in text)
+
+
+def policy_hash(script: str) -> str:
+    """What a page's policy allows to run: this very script and nothing else."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
 def version() -> str:

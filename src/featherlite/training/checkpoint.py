@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import zipfile
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featherlite.bundle import storage_guard, write_atomically
+from featherlite.training.schedule import Plateau
 
-__all__ = ["Arrays", "Best", "FitState", "read_state", "write_state"]
+__all__ = ["Arrays", "Best", "FitState", "Snapshot", "read_state", "write_state"]
 
 Arrays = list[NDArray[Any]]
 GROUPS = ("weights", "optimizer", "best")
@@ -38,6 +40,22 @@ class Best:
         return (other.top1, -other.loss) > (self.top1, -self.loss)
 
 
+class Snapshot:
+    """All weights of a fit, read and set as arrays."""
+
+    def __init__(self, variables: Sequence[Any]) -> None:
+        self.variables = tuple(variables)
+
+    def read(self) -> Arrays:
+        """Copies of the weights, in their order."""
+        return [variable.numpy() for variable in self.variables]
+
+    def assign(self, arrays: Arrays) -> None:
+        """Sets the weights."""
+        for variable, value in zip(self.variables, arrays, strict=True):
+            variable.assign(value)
+
+
 @dataclass
 class FitState:
     """Everything that decides how a fit goes on; all random numbers follow from the seed and the epoch."""
@@ -55,6 +73,8 @@ class FitState:
     weights: Arrays = field(default_factory=list)
     optimizer: Arrays = field(default_factory=list)
     kept: Arrays = field(default_factory=list)
+    found_rate: float | None = None
+    plateau: Plateau = field(default_factory=Plateau)
 
 
 def write_state(path: Path, state: FitState, fingerprint: str) -> None:
@@ -87,6 +107,7 @@ def read_state(path: Path, fingerprint: str) -> FitState | None:
         if document.pop("fingerprint") != fingerprint:
             return None
         document["best"] = Best(**document["best"])
+        document["plateau"] = Plateau(**document["plateau"])
         return FitState(**document, weights=groups[0], optimizer=groups[1], kept=groups[2])
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         log.warning("The stored state of the training is not readable (%s); it begins again.", error)

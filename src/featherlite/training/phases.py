@@ -1,42 +1,33 @@
-"""The two ways to train: the head alone (on stored features where it can), and all layers together."""
+"""The two ways to train: the head alone on stored features, or any layers on augmented photos."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
 from featherlite.models.logits import network_logits
-from featherlite.training.batches import Batches, steps_per_epoch
+from featherlite.training.batches import Batches, is_weighted, steps_per_epoch
 from featherlite.training.config import FitConfig
-from featherlite.training.features import HEAD, SplitNetwork, split_network
-from featherlite.training.trainee import AveragedAdamW, compile_for, on_accelerator, trainee_of
+from featherlite.training.features import SplitNetwork, split_network
+from featherlite.training.guide import LOGITS, Guided
+from featherlite.training.plan import HEAD_PHASE, Phase
+from featherlite.training.resize import size_at
+from featherlite.training.trainee import Averaged, compile_for, on_accelerator, penalized, trainee_of
+from featherlite.training.unlocking import rate_factors
 
 if TYPE_CHECKING:
     from featherlite.data.photos import PhotoSet
 
-__all__ = ["FeatureRun", "NotFiniteError", "Phase", "PhaseRun", "choose_layers", "phases_of", "reseed"]
+__all__ = ["FeatureRun", "NotFiniteError", "PhaseRun", "Watch", "reseed", "start_phase"]
 
 SEEDS = 3
-FEW_PHOTOS = 8
-"""Below this many photos a step, batch statistics are too noisy for BatchNorm to learn from."""
 FEATURE_BYTES = 2**31
 """Features that would take more memory than this are not stored: the head then sees augmented photos."""
-
-
-@dataclass(frozen=True)
-class Phase:
-    """A stretch of epochs under one peak rate: those after `first` up to and including `last`."""
-
-    name: Literal["head", "all"]
-    first: int
-    last: int
-    rate: float
 
 
 class NotFiniteError(Exception):
@@ -45,31 +36,6 @@ class NotFiniteError(Exception):
     def __init__(self, batch: int) -> None:
         super().__init__(f"batch {batch}")
         self.batch = batch
-
-
-def phases_of(network: keras.Model, config: FitConfig) -> list[Phase]:
-    """The phases that this config asks of this network; a network without head layers has no head phase."""
-    has_head = any(layer.name.startswith(HEAD) and layer.weights for layer in network.layers)
-    head = config.head_epochs if has_head else 0
-    phases = [Phase("head", 0, head, config.head_rate), Phase("all", head, head + config.epochs, config.rate)]
-    return [phase for phase in phases if phase.last > phase.first]
-
-
-def choose_layers(network: keras.Model, phase: Phase, config: FitConfig, photos: int, flags: Sequence[bool]) -> None:
-    """Sets which layers train in this phase; `flags` are those the network came with, which are never widened."""
-    backbone = [layer for layer in network.layers if not layer.name.startswith(HEAD)]
-    with_weights = [layer for layer in backbone if layer.weights]
-    locked = set(map(id, with_weights[: -config.unlock] if config.unlock else ()))
-    frozen_norms = config.freeze_batchnorm is True or (
-        config.freeze_batchnorm == "auto" and min(config.batch, photos) < FEW_PHOTOS
-    )
-    for layer, flag in zip(network.layers, flags, strict=True):
-        frozen = not layer.name.startswith(HEAD) and (
-            phase.name == "head"
-            or id(layer) in locked
-            or (frozen_norms and isinstance(layer, keras.layers.BatchNormalization))
-        )
-        layer.trainable = flag and not frozen
 
 
 def reseed(model: keras.Model, seed: int, epoch: int) -> None:
@@ -104,29 +70,56 @@ class Watch(keras.callbacks.Callback):  # type: ignore[misc]
         if not math.isfinite(loss):
             raise NotFiniteError(done)
         for _ in range(done - self.told):
-            self.tell(loss, float(logs["top1"]))
+            self.tell(loss, _top1(logs))
         self.told = done
+
+
+def _top1(logs: dict[str, Any]) -> float:
+    """The running top-1; Keras puts the output's name before it where there are several."""
+    return float(logs["top1"] if "top1" in logs else logs[f"{LOGITS}_top1"])
 
 
 class PhaseRun:
     """One phase at work on the network itself, on augmented photos."""
 
     def __init__(
-        self, network: keras.Model, train: PhotoSet, val: PhotoSet | None, config: FitConfig, seed: int
+        self,
+        network: keras.Model,
+        train: PhotoSet,
+        val: PhotoSet | None,
+        config: FitConfig,
+        seed: int,
+        phase: Phase,
+        guided: Guided | None = None,
     ) -> None:
-        self.network, self.config, self.seed = network, config, seed
+        self._begin(network, train, config, seed, phase)
+        self.guided = guided
         self.images: Any = train.images
-        self.labels, self.augmented = train.labels, True
         self.judged: Any = None if val is None else val.images
-        self.model = trainee_of(network, config)
-        self.steps = steps_per_epoch(len(train.labels), config.batch)
-        self.optimizer: AveragedAdamW
+        self.model = trainee_of(network, self.config, guided=guided, px=phase.px)
 
-    def compile(self, table: NDArray[np.float32]) -> None:
-        """Begins with a fresh optimizer that follows this table of rates."""
+    def _begin(self, network: keras.Model, train: PhotoSet, config: FitConfig, seed: int, phase: Phase) -> None:
+        self.network, self.seed, self.phase, self.labels = network, seed, phase, train.labels
+        self.config = config.model_copy(update={"augment": config.augment * phase.augment})
+        self.steps = steps_per_epoch(len(train.labels), config.batch * config.accumulate)
+        self.batches = self.steps * config.accumulate
+        self.augmented, self.guided = True, None
+        self.optimizer: Averaged
+
+    def compile(self, table: NDArray[np.float32], rate_factor: float) -> None:
+        """Begins with a fresh optimizer that follows this table of rates, all multiplied by the factor."""
         # A running average with momentum 1 - 1/n spans about the last n steps.
         ema = 1 - 1 / max(2, self.steps) if self.config.ema == "auto" else self.config.ema
-        self.optimizer = compile_for(self.model, self.config, table, ema)
+        self.optimizer = compile_for(
+            self.model,
+            self.config,
+            table,
+            ema,
+            guided=self.guided,
+            weighted=is_weighted(self.labels, self.config),
+            factors=rate_factors(self.network, self.phase),
+        )
+        self.optimizer.rate_factor.assign(rate_factor)
 
     def epoch(self, number: int, tell: Callable[[float, float], None]) -> tuple[float, float]:
         """Trains one epoch; mean loss and top-1 over its batches.
@@ -135,12 +128,24 @@ class PhaseRun:
             NotFiniteError: the loss became infinite or not a number.
         """
         reseed(self.model, self.seed, number)
-        classes = self.network.output_shape[-1]
-        batches = Batches(
-            self.images, self.labels, classes, self.config, seed=self.seed, epoch=number, augmented=self.augmented
-        )
+        batches = self.batches_of(number)
         history = self.model.fit(batches, epochs=1, shuffle=False, verbose=0, callbacks=[Watch(tell)]).history
-        return float(history["loss"][0]), float(history["top1"][0])
+        means = {name: values[0] for name, values in history.items()}
+        return float(means["loss"]), _top1(means)
+
+    def batches_of(self, number: int) -> Batches:
+        """The batches of one epoch."""
+        return Batches(
+            self.images,
+            self.labels,
+            self.network.output_shape[-1],
+            self.config,
+            seed=self.seed,
+            epoch=number,
+            augmented=self.augmented,
+            guide=None if self.guided is None else self.guided.guide,
+            size=size_at(self.network.input_shape[1:3], self.phase.px),
+        )
 
     def logits(self) -> NDArray[np.float32]:
         """Logits for the validation photos, float32 [n, classes]."""
@@ -164,17 +169,21 @@ class FeatureRun(PhaseRun):
         val: PhotoSet | None,
         config: FitConfig,
         seed: int,
+        phase: Phase,
     ) -> None:
-        self.network, self.config, self.seed, self.split = network, config, seed, split
+        self._begin(network, train, config, seed, phase)
+        self.split, self.augmented = split, False
         self.images = split.features(train.images)
-        self.labels, self.augmented = train.labels, False
         self.judged = None if val is None else split.features(val.images)
         self.model = split.head
-        self.steps = steps_per_epoch(len(train.labels), config.batch)
+        if config.l2 > 0:
+            features = keras.Input(split.head.input_shape[1:])
+            self.model = keras.Model(features, penalized(split.head(features), split.head, config))
 
     def logits(self) -> NDArray[np.float32]:
         """Logits for the validation photos, float32 [n, classes], from their features."""
-        return np.asarray(self.model.predict(np.asarray(self.judged), batch_size=256, verbose=0), dtype=np.float32)
+        answers = self.split.head.predict(np.asarray(self.judged), batch_size=256, verbose=0)
+        return np.asarray(answers, dtype=np.float32)
 
     def store(self) -> None:
         """Gives the head's weights to the network."""
@@ -192,11 +201,15 @@ def start_phase(
     val: PhotoSet | None,
     config: FitConfig,
     seed: int,
+    guided: Guided | None = None,
 ) -> PhaseRun:
-    """The phase ready to be compiled: on features where nothing before the head changes, else on photos."""
-    if phase.name == "head" and not config.head_augment:
+    """The phase ready to be compiled: on features where nothing before the head changes, else on photos.
+
+    With a guide it is on photos, since that judges more than the head.
+    """
+    if phase.name == HEAD_PHASE and not config.head_augment and guided is None:
         split = split_network(network)
         count = len(train.labels) + (0 if val is None else len(val.labels))
         if split is not None and split.feature_bytes(count) <= FEATURE_BYTES:
-            return FeatureRun(network, split, train, val, config, seed)
-    return PhaseRun(network, train, val, config, seed)
+            return FeatureRun(network, split, train, val, config, seed, phase)
+    return PhaseRun(network, train, val, config, seed, phase, guided)

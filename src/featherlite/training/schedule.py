@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["SCHEDULES", "constant", "cosine", "one_cycle", "rates"]
+__all__ = ["SCHEDULES", "Plateau", "constant", "cosine", "one_cycle", "rates"]
 
 START_DIVISOR = 25.0
 """A one-cycle begins at peak / 25 ..."""
@@ -38,14 +39,34 @@ def cosine(share: float, warmup: float) -> float:
     return _anneal(1.0, 0.0, (share - warmup) / (1 - warmup))
 
 
-def constant(share: float, warmup: float) -> float:  # noqa: ARG001 - the signature of a schedule
-    """The factor on the peak rate: always 1."""
-    return 1.0
+def constant(share: float, warmup: float) -> float:
+    """The factor on the peak rate: a straight line up from 0 within `warmup`, then always 1."""
+    return share / warmup if share < warmup else 1.0
 
 
 SCHEDULES: Mapping[str, Callable[[float, float], float]] = MappingProxyType(
-    {"one_cycle": one_cycle, "cosine": cosine, "constant": constant}
+    {"one_cycle": one_cycle, "cosine": cosine, "constant": constant, "plateau": constant}
 )
+"""Courses by name; what lowers the rate on a plateau is the validation loss, epoch by epoch (see `Plateau`)."""
+
+
+@dataclass
+class Plateau:
+    """How the validation loss went of late."""
+
+    best: float | None = None
+    waited: int = 0
+
+    def reached(self, loss: float, patience: int) -> bool:
+        """Takes in an epoch's loss; whether the rate is to fall, after `patience` epochs without a lower loss."""
+        if self.best is None or loss < self.best:
+            self.best, self.waited = loss, 0
+            return False
+        self.waited += 1
+        if self.waited < patience:
+            return False
+        self.waited = 0
+        return True
 
 
 def rates(name: str, steps: int, peak: float, warmup: float) -> NDArray[np.float32]:

@@ -1,7 +1,8 @@
-"""The network as it is trained: augmentation in front, AdamW and a loss behind, compiled once a phase."""
+"""The network as it is trained: augmentation in front, an optimizer and a loss behind, compiled once a phase."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -12,87 +13,95 @@ from numpy.typing import NDArray
 from featherlite.training.augment.draws import SHAPES, names_of
 from featherlite.training.augment.layer import Augment
 from featherlite.training.config import FitConfig
+from featherlite.training.guide import LOGITS, Guided
+from featherlite.training.losses import label_loss, label_metric
+from featherlite.training.optimizers import Averaged, RateTable, is_kernel, optimizer_for
+from featherlite.training.resize import AtSize, Shrink, size_at
 
 __all__ = [
-    "AveragedAdamW",
+    "Averaged",
+    "Penalty",
     "RateTable",
     "compile_for",
     "on_accelerator",
     "optimizer_for",
+    "penalized",
     "set_precision",
     "trainee_of",
 ]
 
-NOT_DECAYED = ["bias", "gamma", "beta"]
+
+class Penalty(keras.layers.Layer):  # type: ignore[misc]
+    """What goes in; adds `l2` times the sum of the network's squared trainable kernels to the loss."""
+
+    def __init__(self, network: keras.Model, l2: float) -> None:
+        super().__init__(dtype="float32", name="penalty")
+        self.network, self.l2 = network, l2
+
+    def call(self, logits: Any) -> Any:
+        """The logits, unchanged."""
+        kernels = [one for one in self.network.trainable_variables if is_kernel(one)]
+        self.add_loss(self.l2 * sum(ops.sum(ops.square(ops.convert_to_tensor(kernel))) for kernel in kernels))
+        return logits
+
+    def compute_output_spec(self, logits: Any) -> Any:
+        """What goes in."""
+        return keras.KerasTensor(logits.shape, dtype=logits.dtype)
 
 
-class RateTable(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]
-    """The learning rate of each step, looked up: so that every backend follows the same NumPy numbers."""
-
-    def __init__(self, table: NDArray[np.float32]) -> None:
-        self.table = table
-
-    def __call__(self, step: Any) -> Any:
-        """The rate of this step; of the last one where the table is at its end."""
-        last = len(self.table) - 1
-        return ops.take(ops.convert_to_tensor(self.table), ops.minimum(ops.cast(step, "int32"), last))
-
-    def get_config(self) -> dict[str, Any]:
-        """The table as JSON."""
-        return {"table": self.table.tolist()}
+def penalized(answer: Any, network: keras.Model, config: FitConfig) -> Any:
+    """The answer (logits, or a dict with them), with the config's penalty on the network's kernels behind it."""
+    if config.l2 == 0:
+        return answer
+    penalty = Penalty(network, config.l2)
+    return answer | {LOGITS: penalty(answer[LOGITS])} if isinstance(answer, dict) else penalty(answer)
 
 
-class AveragedAdamW(keras.optimizers.AdamW):  # type: ignore[misc]
-    """AdamW whose running average of the weights stays beside them, instead of replacing them when `fit` returns."""
+def trainee_of(
+    network: keras.Model, config: FitConfig, *, guided: Guided | None = None, px: int | None = None
+) -> keras.Model:
+    """A model that shares the network's weights and takes uint8 photos with the draws of their augmentation.
 
-    def finalize_variable_values(self, var_list: Any) -> None:
-        """Leaves the weights as they are."""
-
-    def swap_averages(self) -> None:
-        """Exchanges weights and their averages, bit for bit; a second call exchanges them back."""
-        if not self.use_ema:
-            return
-        for weight, average in zip(self._trainable_variables, self._model_variables_moving_average, strict=True):
-            kept = weight.numpy()
-            weight.assign(average)
-            average.assign(kept)
-
-
-def optimizer_for(config: FitConfig, table: NDArray[np.float32], momentum: float | None = None) -> AveragedAdamW:
-    """AdamW that follows the table of rates; biases and norms are not decayed; `momentum` is that of the averages.
-
-    Source: I. Loshchilov and F. Hutter, "Decoupled Weight Decay Regularization" (arXiv:1711.05101), algorithm 2.
+    It answers logits, or by name what the guide's model answers; `px` is the longer side at which photos are seen.
     """
-    optimizer = AveragedAdamW(
-        learning_rate=RateTable(table),
-        weight_decay=config.weight_decay,
-        global_clipnorm=config.clip_norm or None,
-        use_ema=momentum is not None,
-        ema_momentum=momentum or 0.99,
-    )
-    optimizer.exclude_from_weight_decay(var_names=NOT_DECAYED)
-    return optimizer
-
-
-def trainee_of(network: keras.Model, config: FitConfig) -> keras.Model:
-    """A model that shares the network's weights and takes uint8 photos with the draws of their augmentation."""
     inputs = {"photos": keras.Input(network.input_shape[1:], dtype="uint8", name="photos")}
     inputs |= {name: keras.Input(SHAPES[name], name=name) for name in names_of(config)}
-    return keras.Model(inputs, network(Augment(config, name="augment")(inputs)))
+    model, seen = network if guided is None else guided.model, dict(inputs)
+    shape = tuple(network.input_shape[1:3])
+    if (size := size_at(shape, px)) != shape:
+        seen["photos"] = Shrink(*size, name="shrink")(inputs["photos"])
+        model = AtSize(model, name="at_size")
+    answer = model(Augment(config, name="augment")(seen))
+    return keras.Model(inputs, penalized(answer, network, config))
 
 
 def compile_for(
-    model: keras.Model, config: FitConfig, table: NDArray[np.float32], momentum: float | None = None
-) -> AveragedAdamW:
-    """Compiles the model for training on its trainable weights and returns the optimizer, built."""
-    optimizer = optimizer_for(config, table, momentum)
+    model: keras.Model,
+    config: FitConfig,
+    table: NDArray[np.float32],
+    momentum: float | None = None,
+    *,
+    guided: Guided | None = None,
+    weighted: bool = False,
+    factors: Mapping[int, float] | None = None,
+) -> Averaged:
+    """Compiles the model for training on its trainable weights and returns the optimizer, built.
+
+    `table` has one rate a step, `momentum` is that of the averaged weights, `weighted` tells that rows of the targets
+    do not all sum to 1, and `factors` multiplies the rate of single weights, by their `id`.
+    """
+    optimizer = optimizer_for(config, table, momentum, factors)
+    loss: Any = label_loss(config, weighted)
+    metrics: Any = [label_metric(weighted)]
+    shares = None
+    if guided is not None:
+        others = dict(guided.guide.losses())
+        _, share = others.pop(LOGITS, (None, 1.0))
+        shares = {LOGITS: share} | {name: weight for name, (_, weight) in others.items()}
+        loss = {LOGITS: loss} | {name: one for name, (one, _) in others.items()}
+        metrics = {LOGITS: metrics}
     # XLA pays on accelerators; on a CPU it is several times slower for depthwise networks: "auto" knows.
-    model.compile(
-        optimizer,
-        keras.losses.CategoricalCrossentropy(from_logits=True),
-        metrics=[keras.metrics.CategoricalAccuracy(name="top1")],
-        jit_compile="auto",
-    )
+    model.compile(optimizer, loss, loss_weights=shares, metrics=metrics, jit_compile="auto")
     optimizer.build(model.trainable_variables)
     return optimizer
 

@@ -150,3 +150,21 @@ def test_without_keras_the_extra_is_named(small: Any, monkeypatch: pytest.Monkey
     monkeypatch.setitem(sys.modules, "keras", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'featherlite\[train\]'"):
         network_from(data)
+
+
+def test_bytes_tell_nothing_of_where_objects_lay_in_memory() -> None:
+    import keras
+
+    def network(blocker: int) -> keras.Model:
+        others = [keras.initializers.Zeros() for _ in range(blocker)]  # so that the shared one lies elsewhere
+        shared = keras.initializers.Zeros()
+        assert len(others) == blocker
+        inputs = keras.Input((8, 8, 3), name="photo")
+        x = keras.layers.Conv2D(2, 3, kernel_initializer=shared, bias_initializer=shared, name="one")(inputs)
+        x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
+        return keras.Model(inputs, keras.layers.Dense(2, kernel_initializer=shared, name="logits")(x), name="net")
+
+    first, second = network(0), network(1000)
+    assert network_bytes(first) == network_bytes(second)
+    again = network_from(network_bytes(first))
+    assert again.get_layer("one").kernel_initializer.__class__ is keras.initializers.Zeros

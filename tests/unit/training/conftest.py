@@ -51,3 +51,18 @@ def context(tmp_path: Path) -> Callable[..., Context]:
         return Context(seed, scratch, tmp_path / "resume", tmp_path / "cache", **options)
 
     return make
+
+
+def block_network(*, norm: bool = False, seed: int = 1) -> Any:
+    """Three blocks (a, b, c) of convolution, perhaps BatchNorm, and ReLU, with a plain head: takes any input size."""
+    import keras
+
+    keras.utils.set_random_seed(seed)
+    x = inputs = keras.Input((PX, PX, 3), name="image")
+    for name in "abc":
+        x = keras.layers.Conv2D(6, 3, strides=2, padding="same", use_bias=not norm, name=f"{name}_conv")(x)
+        if norm:
+            x = keras.layers.BatchNormalization(momentum=0.9, name=f"{name}_norm")(x)
+        x = keras.layers.ReLU(name=f"{name}_relu")(x)
+    x = keras.layers.GlobalAveragePooling2D(name="head_pool")(x)
+    return keras.Model(inputs, keras.layers.Dense(3, name="head_logits")(x), name="blocks")

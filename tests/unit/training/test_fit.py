@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from featherlite.errors import DataError, TrainingError
+from featherlite.errors import DataError, RequestError, TrainingError
 from featherlite.step import Context
 from featherlite.training.fit import FitConfig, FitResult, fit
 
@@ -144,67 +144,6 @@ def test_same_seed_same_weights_other_seed_other_weights(context: MakeContext) -
     assert same([v.numpy() for v in first.variables], [v.numpy() for v in second.variables])  # dropout's state too
 
 
-OPTIONS: dict[str, Any] = {
-    "batch": 6,
-    "rate": 0.01,
-    "schedule": "constant",
-    "warmup": 0.6,
-    "weight_decay": 0.9,
-    "label_smoothing": 0.4,
-    "clip_norm": 0.001,
-    "ema": 0.9,
-    "mixed_precision": True,
-    "augment": 0.6,
-    "flip": False,
-    "rotate_deg": 90.0,
-    "zoom": 0.5,
-    "stretch": 0.5,
-    "shift": 0.5,
-    "brightness": 0.5,
-    "contrast": 0.5,
-    "saturation": 0.8,
-    "hue": 0.3,
-    "erase": 1.0,
-    "mixup": 1.0,
-}
-
-
-@pytest.fixture(scope="module")
-def plain() -> list[NDArray[Any]]:
-    import tempfile
-    from pathlib import Path
-
-    network = tiny_network()
-    with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
-        fit(network, TRAIN, None, config(epochs=1), Context(5, root, root / "resume", root))
-    return weights(network)
-
-
-@pytest.mark.parametrize("option", OPTIONS)
-def test_every_option_changes_the_result(context: MakeContext, plain: list[NDArray[Any]], option: str) -> None:
-    network, result, _ = trained(context, val=None, epochs=1, **{option: OPTIONS[option]})
-    assert not same(plain, weights(network))
-    assert np.isfinite(result.curve[0]["loss"])
-    assert all(layer.dtype_policy.name == "float32" for layer in network.layers)
-
-
-def test_weight_decay_spares_biases_and_norms() -> None:
-    from featherlite.training.trainee import optimizer_for
-
-    network = tiny_network()
-    optimizer = optimizer_for(config(weight_decay=0.5), np.float32([0.1]))
-    optimizer.build(network.trainable_variables)
-    for variable in network.trainable_variables:
-        variable.assign(np.ones(variable.shape))
-    optimizer.apply([np.zeros(v.shape, np.float32) for v in network.trainable_variables])
-    after = {v.name: v.numpy() for v in network.trainable_variables}
-    assert set(after) == {"kernel", "gamma", "beta", "bias"}
-    np.testing.assert_allclose(after["kernel"], 0.95)  # 1 - rate * decay
-    for name in ("gamma", "beta", "bias"):
-        assert (after[name] == 1).all()
-
-
 def test_averaged_weights_are_kept_and_training_goes_on_from_the_others(context: MakeContext) -> None:
     averaged, _, _ = trained(context, val=None, ema=0.999, weight_decay=0.0)
     start = tiny_network()
@@ -263,7 +202,7 @@ def test_destroyed_weights_are_rescued_at_a_lower_rate(context: MakeContext, lea
     network = learned()
     good = top1(network, VAL)
     ctx = context(seed=6)
-    result = fit(network, TRAIN, VAL, config(epochs=5, rate=1.0, schedule="constant", clip_norm=0.0), ctx)
+    result = fit(network, TRAIN, VAL, config(epochs=5, rate=1.0, schedule="constant", warmup=0.0, clip_norm=0.0), ctx)
     destroyed = [w for w in ctx.details["warnings"] if "destroyed" in w]
     assert destroyed
     assert "rate times 0.2" in destroyed[0]
@@ -274,7 +213,10 @@ def test_destroyed_weights_are_rescued_at_a_lower_rate(context: MakeContext, lea
     assert top1(network, VAL) >= good
 
 
-def test_a_loss_that_is_no_number_stops_with_the_last_good_weights(context: MakeContext) -> None:
+@pytest.mark.parametrize("options", [{}, {"accumulate": 2, "loss": "focal", "optimizer": "sgd", "schedule": "plateau"}])
+def test_a_loss_that_is_no_number_stops_with_the_last_good_weights(
+    context: MakeContext, options: dict[str, Any]
+) -> None:
     import keras
 
     inputs = keras.Input((PX, PX, 3))
@@ -284,7 +226,7 @@ def test_a_loss_that_is_no_number_stops_with_the_last_good_weights(context: Make
     network = keras.Model(inputs, keras.layers.Dense(3, kernel_initializer=tiny, name="head_logits")(x))
     before = weights(network)
     with pytest.raises(TrainingError, match=r"epoch 1, batch \d .*peak rate 0\.02") as error:
-        fit(network, TRAIN, VAL, config(), context())
+        fit(network, TRAIN, VAL, config(**options), context())
     assert "Lower rate" in error.value.hint
     assert same(before, weights(network))
     assert all(layer.trainable for layer in network.layers)
@@ -310,6 +252,82 @@ def test_one_photo_is_enough(context: MakeContext) -> None:
     assert np.isfinite(result.curve[0]["loss"])
 
 
+def test_a_plateau_lowers_the_rate(context: MakeContext, learned: Callable[[], Any]) -> None:
+    """Towards wrong labels every epoch only harms: the rate falls after each two, those of the warm-up not counted."""
+    wrong = replace(TRAIN, labels=(TRAIN.labels + 1) % 3)
+    keys = {
+        "schedule": "plateau",
+        "plateau_patience": 2,
+        "plateau_factor": 0.5,
+        "warmup": 0.2,
+        "ema": None,
+        "freeze_batchnorm": True,
+    }
+    result = fit(learned(), wrong, VAL, config(epochs=10, rate=3e-3, **keys), context(seed=6))
+    losses = [entry["val_loss"] for entry in result.curve]
+    assert losses == sorted(losses)
+    rates = [entry["rate"] for entry in result.curve]
+    assert rates[0] < rates[1] < 3e-3
+    # The third epoch is the first that counts, as the best: the fourth and fifth bring the first fall.
+    falls = [0, 0, 0, 1, 1, 2, 2, 3]
+    assert rates[2:] == pytest.approx([3e-3 / 2**fall for fall in falls])
+    with pytest.raises(RequestError, match="no validation photos"):
+        trained(context, val=None, schedule="plateau")
+
+
+def test_a_rate_is_searched_for_once_and_kept(context: MakeContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    import featherlite.training.find_rate as searching
+
+    asked, find_rate = [], searching.find_rate
+
+    def counted(*args: Any, **options: Any) -> Any:
+        asked.append(options["phase"].name)
+        return find_rate(*args, **options)
+
+    monkeypatch.setattr(searching, "find_rate", counted)
+    keys = {"rate": "auto", "schedule": "constant", "warmup": 0.0, "head_epochs": 1, "unlock_stages": 1}
+    _, result, ctx = trained(context, val=None, **keys)
+    found = ctx.details["found_rate"]
+    assert 1e-6 <= found <= 1
+    assert [entry["rate"] for entry in result.curve] == pytest.approx([0.003, found, found])
+    assert asked == ["all"]
+    _, again, ctx = trained(context, val=None, **keys)  # what is stored
+    assert again == result
+    assert ctx.details["found_rate"] == found
+    assert asked == ["all"]
+
+
+def test_where_results_cannot_repeat_it_says_so(context: MakeContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    import featherlite.training.trainee as trainee
+
+    _, _, ctx = trained(context, val=None, epochs=1)
+    assert "warnings" not in ctx.details
+    monkeypatch.setattr(trainee, "on_accelerator", lambda: True)
+    for _ in range(2):  # the second goes on from what the first stored
+        _, _, ctx = trained(context, val=None, epochs=1, mixed_precision=False)
+        (warning,) = ctx.details["warnings"]
+        assert "On a CPU it repeats bit for bit" in warning
+
+
+def test_epochs_and_falling_rates_compile_nothing_anew(context: MakeContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A compiled step calls the layers' Python once, while it is traced."""
+    from featherlite.training.augment.layer import Augment
+
+    traced, call = list[int](), Augment.call
+
+    def counted(self: Any, inputs: Any) -> Any:
+        traced.append(1)
+        return call(self, inputs)
+
+    monkeypatch.setattr(Augment, "call", counted)
+    keys = {"schedule": "plateau", "plateau_patience": 1, "warmup": 0.0, "rate": 0.5, "ema": None}
+    trained(context, epochs=1, **keys)
+    once = len(traced)
+    _, result, _ = trained(context, epochs=6, **keys)
+    assert len({entry["rate"] for entry in result.curve}) > 1
+    assert len(traced) == 2 * once > 0
+
+
 def test_progress_counts_every_step(context: MakeContext) -> None:
     from .test_killed import Counter
 
@@ -317,4 +335,6 @@ def test_progress_counts_every_step(context: MakeContext) -> None:
     fit(tiny_network(), TRAIN, VAL, config(head_epochs=1, epochs=2), context(progress=counter))
     assert counter.totals == [3, 6]  # 24 photos in batches of 8
     assert counter.steps == 9
+    fit(tiny_network(), TRAIN, VAL, config(epochs=2, batch=4, accumulate=2), context(progress=counter))
+    assert counter.totals[2:] == [12]
     assert "validation" in counter.note

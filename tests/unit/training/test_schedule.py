@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from featherlite.training.schedule import SCHEDULES, rates
+from featherlite.training.schedule import SCHEDULES, Plateau, rates
 
 
 def test_one_cycle_rises_from_a_25th_to_the_peak_and_falls_to_nothing() -> None:
@@ -22,8 +22,17 @@ def test_without_warmup_the_first_step_has_the_peak_rate() -> None:
     assert rates("cosine", 4, 0.1, warmup=0.0)[0] == pytest.approx(0.1)
 
 
-def test_constant_is_constant() -> None:
-    assert rates("constant", 3, 0.25, warmup=0.3).tolist() == [0.25, 0.25, 0.25]
+def test_constant_is_constant_once_it_is_warm() -> None:
+    assert rates("constant", 3, 0.25, warmup=0.0).tolist() == [0.25, 0.25, 0.25]
+    np.testing.assert_allclose(rates("constant", 5, 0.25, warmup=0.5), [0, 0.125, 0.25, 0.25, 0.25])
+    assert rates("plateau", 5, 0.25, warmup=0.5).tolist() == rates("constant", 5, 0.25, warmup=0.5).tolist()
+
+
+def test_a_plateau_is_as_long_as_patience() -> None:
+    plateau = Plateau()
+    losses = [1.0, 0.9, 0.9, 0.95, 0.8, 0.81, 0.82, 0.83, 0.84]
+    assert [plateau.reached(loss, 2) for loss in losses] == [False, False, False, True, False, False, True, False, True]
+    assert plateau == Plateau(best=0.8, waited=0)
 
 
 @pytest.mark.parametrize("name", sorted(SCHEDULES))

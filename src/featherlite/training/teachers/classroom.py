@@ -1,0 +1,215 @@
+"""A distillation made ready: the teachers opened and checked, the photos gathered, the teachers judged and asked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from featherlite.bundle import Bundle
+from featherlite.data.cache import decoded
+from featherlite.data.photos import PhotoSet, load_photos
+from featherlite.data.splits import read_splits
+from featherlite.errors import RequestError
+from featherlite.history import Estimate, wilson
+from featherlite.preprocess import Preprocess
+from featherlite.step import Context
+from featherlite.training.predict import padded_batches, score
+from featherlite.training.teachers.answers import BLOCK, Answers, Asking, store_folder
+from featherlite.training.teachers.classes import outputs_for, refuse_other_classes, unknown_classes
+from featherlite.training.teachers.guidance import Teaching, Voice, soft_labels
+from featherlite.training.teachers.reference import open_teacher, references
+from featherlite.training.teachers.teacher import Teacher
+from featherlite.training.teachers.unlabelled import Joining, joining_photos
+from featherlite.training.teachers.views import ViewedPhotos
+
+if TYPE_CHECKING:
+    from featherlite.training.distill import DistillConfig
+
+__all__ = ["Classroom"]
+
+Floats = NDArray[np.float32]
+
+
+class Classroom:
+    """Teachers and photos of one distillation.
+
+    Raises:
+        RequestError: a teacher is absent, no classifier, of another shape, of other classes where the same are needed,
+            or without features where those are.
+        BundleError: a teacher's bundle is damaged.
+        DataError: the unlabelled photos cannot be used.
+    """
+
+    def __init__(self, bundle: Bundle, config: DistillConfig, ctx: Context) -> None:
+        self._bundle, self._config, self._ctx = bundle, config, ctx
+        self._classes = tuple(label.name for label in bundle.labels)
+        named = references(config.teacher, config.teacher_labels)
+        self._teachers = [open_teacher(one, config.teacher_input, bundle.preprocess) for one in named]
+        for teacher in self._teachers:
+            self._refuse_unfit(teacher)
+        self._joining: Joining | None = None
+        if config.unlabelled is not None:
+            self._joining = joining_photos(bundle, config.unlabelled, ctx)
+        rows = read_splits(bundle).of("train")
+        self._known = list(zip(rows.path, rows.sha256, strict=True))
+        self._new = list(self._joining.photos) if self._joining else []
+
+    def _refuse_unfit(self, teacher: Teacher) -> None:
+        facts, mine, kind = teacher.facts, self._bundle.preprocess, self._config.kind
+        theirs = facts.preprocess
+        if theirs.width * mine.height != theirs.height * mine.width:
+            raise RequestError(
+                f"The teacher {facts.name} takes {theirs.width}x{theirs.height} photos and the student "
+                f"{mine.width}x{mine.height}: they cannot be shown the same cut.",
+                "Take a teacher or a student whose input has the shape of the other's.",
+            )
+        if kind in ("logits", "both"):
+            refuse_other_classes(facts.name, self._classes, facts.labels)
+        if kind in ("features", "both") and not facts.features:
+            raise RequestError(
+                f"No features can be read from the teacher {facts.name}: its last layer with weights cannot be found.",
+                "Take kind=own_labels, or kind=logits where the classes are the same.",
+            )
+
+    def warn_of_size(self, parameters: int) -> None:
+        """Warns where the student has more parameters than a teacher."""
+        for teacher in self._teachers:
+            if parameters > teacher.facts.parameters:
+                self._ctx.warn(
+                    f"The student has {parameters:,} parameters, its teacher {teacher.facts.name} "
+                    f"{teacher.facts.parameters:,}: a smaller teacher seldom helps."
+                )
+
+    # ---- photos --------------------------------------------------------------------------------------------------
+
+    def photos(self, preprocess: Preprocess) -> PhotoSet:
+        """The train split and the unlabelled photos behind it, whose labels are -1."""
+        train = load_photos(self._bundle, "train", self._ctx, preprocess)
+        if not self._new:
+            return train
+        images = self._images(preprocess)
+        labels = np.concatenate([train.labels, np.full(len(self._new), -1, np.int64)])
+        paths = (*train.paths, *(f"unlabelled/{path}" for path, _ in self._new))
+        return PhotoSet(images, labels, paths, train.classes, train.split)
+
+    def _images(self, preprocess: Preprocess) -> Any:
+        """Pixels of both, in one; each kind is decoded from under its own root."""
+        cache, progress = self._ctx.cache, self._ctx.progress
+        decoded(self._known, self._ctx.data, preprocess, cache, progress)
+        if self._joining is not None:
+            decoded(self._new, self._joining.root, preprocess, cache, progress)
+        return decoded([*self._known, *self._new], self._ctx.data, preprocess, cache, progress)
+
+    def _shown(self, teacher: Teacher) -> Preprocess:
+        """How a photo is made ready for a teacher in class: cut as the student's, at the teacher's size."""
+        theirs = teacher.facts.preprocess
+        return Preprocess(
+            width=theirs.width,
+            height=theirs.height,
+            fit=self._bundle.preprocess.fit,
+            denoise=theirs.denoise,
+            autocontrast=theirs.autocontrast,
+        )
+
+    # ---- teaching ------------------------------------------------------------------------------------------------
+
+    def teaching(self) -> Teaching:
+        """The guide for `fit`: with fixed views every teacher is asked now, else batch by batch.
+
+        Raises:
+            StorageError: the teachers' word does not fit on the disk.
+            TrainingError: a teacher answers with what is no number.
+        """
+        config = self._config
+        return Teaching(
+            [self._voice(teacher) for teacher in self._teachers],
+            config.kind,
+            temperature=config.temperature,
+            alpha=config.alpha,
+            feature_weight=config.feature_weight,
+            views=config.views,
+            seed=self._ctx.seed,
+        )
+
+    def _voice(self, teacher: Teacher) -> Voice:
+        config, seed, shown = self._config, self._ctx.seed, self._shown(teacher)
+        asking = Asking(
+            teacher,
+            ViewedPhotos(self._images(shown), config, seed),
+            logits=config.kind != "features",
+            features=config.kind in ("features", "both"),
+        )
+        if not config.views:
+            return Voice(asking, asking, self._classes, seed)
+        contents = [sha256 for _, sha256 in (*self._known, *self._new)]
+        folder = store_folder(self._ctx.cache, asking, contents, shown.model_dump_json(), seed)
+        answers = Answers(asking, folder, config.views)
+        answers.build(self._ctx.progress)
+        return Voice(asking, answers, self._classes, seed)
+
+    # ---- how good the teachers are -------------------------------------------------------------------------------
+
+    def judge_teachers(self) -> list[Estimate | None]:
+        """Each teacher's top-1 on the validation photos, then all of them averaged; None where classes differ."""
+        said: list[Floats] = []
+        judged: list[Estimate | None] = []
+        for teacher in self._teachers:
+            val = load_photos(self._bundle, "val", self._ctx, teacher.facts.preprocess)
+            if unknown_classes(self._classes, teacher.facts.labels) or not len(val.labels):
+                judged.append(None)
+                continue
+            logits = self._answers(teacher, val.images)[:, outputs_for(self._classes, teacher.facts.labels)]
+            judged.append(_estimate(logits, val.labels))
+            said.append(soft_labels(logits, self._config.temperature))
+        together = len(said) == len(self._teachers)
+        return [*judged, _estimate(np.mean(said, axis=0), val.labels) if together else None]
+
+    def _answers(self, teacher: Teacher, images: Any) -> Floats:
+        progress, parts = self._ctx.progress, []
+        progress.start(f"Judging the teacher {teacher.facts.name}", len(images))
+        for _, count, photos in padded_batches(images, BLOCK):
+            parts.append(teacher.answer(photos).logits[:count])
+            progress.advance(count)
+        progress.finish()
+        return np.concatenate(parts)
+
+    def facts(self, judged: list[Estimate | None], student_top1: float | None, photos: int) -> dict[str, Any]:
+        """What the step records: teachers and student next to each other. Warns where the student is the better one."""
+        student = None if student_top1 is None else wilson(round(student_top1 * photos), photos, "val")
+        *each, together = judged
+        if together is not None and student is not None and together.value < student.value:
+            self._ctx.warn(
+                f"The teacher is worse than the student: validation top-1 {together.value:.3f} "
+                f"({together.low:.3f}..{together.high:.3f}) against {student.value:.3f} "
+                f"({student.low:.3f}..{student.high:.3f}) on {photos} photos. Train it better, or take another one."
+            )
+        teachers = [
+            {
+                "name": teacher.facts.name,
+                "identity": teacher.facts.identity,
+                "classes": len(teacher.facts.labels),
+                "input_px": max(teacher.facts.preprocess.width, teacher.facts.preprocess.height),
+                "parameters": teacher.facts.parameters,
+                "features": teacher.facts.features,
+                "val_top1": _dumped(one),
+            }
+            for teacher, one in zip(self._teachers, each, strict=True)
+        ]
+        return {
+            "teachers": teachers,
+            "teacher_top1": _dumped(together),
+            "student_top1": _dumped(student),
+            "kind": self._config.kind,
+            "unlabelled": None if self._joining is None else self._joining.facts(),
+        }
+
+
+def _estimate(logits: Floats, labels: NDArray[np.int64]) -> Estimate:
+    top1, _ = score(logits, labels)
+    return wilson(round(top1 * len(labels)), len(labels), "val")
+
+
+def _dumped(estimate: Estimate | None) -> dict[str, Any] | None:
+    return None if estimate is None else estimate.model_dump()

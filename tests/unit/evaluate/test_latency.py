@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from featherlite.bundle import Bundle
+from featherlite.evaluate import latency
+from featherlite.evaluate.latency import time_artefacts
+
+
+def test_artefacts_are_timed_in_processes_of_their_own(quantized: Bundle) -> None:
+    assert quantized.home is not None
+    file = quantized.home / "exports" / "int8" / "model.tflite"
+    timings = time_artefacts({"colors": file}, threads=(1,), rounds=1, seconds=0.02)
+    (timed,) = timings.timed["colors"]
+    assert timed.threads == 1
+    assert timed.runs >= 5
+    assert 0 < timed.p50_ms <= timed.p95_ms < 1000
+    assert timed.memory_bytes is not None
+    assert 0 < timed.memory_bytes < 60_000_000
+    assert timings.failed == {}
+    assert timings.load is None or timings.load >= 0
+
+
+def test_an_artefact_that_cannot_run_is_told_and_the_others_are_timed(quantized: Bundle, tmp_path: Path) -> None:
+    assert quantized.home is not None
+    (tmp_path / "bad.tflite").write_bytes(b"junk")
+    files = {"bad": tmp_path / "bad.tflite", "good": quantized.home / "exports" / "int8" / "model.tflite"}
+    timings = time_artefacts(files, threads=(1,), rounds=1, seconds=0.02)
+    assert "no .tflite" in timings.failed["bad"]
+    assert list(timings.timed) == ["good"]
+
+
+def test_rounds_are_interleaved_and_turn_around(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A machine that grows slower hits all artefacts alike; percentiles are over the runs of all rounds."""
+    seen: list[tuple[str, int]] = []
+    clock = iter(range(1, 99))
+
+    def stretch(artefact: Path, threads: int, seconds: float) -> dict[str, object]:
+        seen.append((artefact.name, threads))
+        return {"times_ms": [float(next(clock))] * 2, "joules": 0.006, "memory_bytes": 10 * len(seen)}
+
+    monkeypatch.setattr(latency, "_stretch", stretch)
+    files = {name: tmp_path / name for name in ("a", "b")}
+    timings = time_artefacts(files, rounds=3)
+    round_ = [("a", 1), ("a", 2), ("b", 1), ("b", 2)]
+    assert seen == [*round_, *reversed(round_), *round_]
+    first = timings.timed["a"][0]  # at the moments 1, 8 and 9
+    assert (first.p50_ms, first.runs) == (8.0, 6)
+    assert first.memory_bytes == 80
+    assert first.energy_mj == pytest.approx(1e3 * 0.018 / 6)
+
+
+def test_energy_is_told_only_where_every_round_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    told = iter([0.1, None])
+    monkeypatch.setattr(latency, "_stretch", lambda *_: {"times_ms": [1.0], "joules": next(told), "memory_bytes": None})
+    (timed,) = time_artefacts({"a": tmp_path}, threads=(1,), rounds=2).timed["a"]
+    assert timed.energy_mj is None
+    assert timed.memory_bytes is None
+
+
+def test_no_rounds_no_timings(tmp_path: Path) -> None:
+    assert time_artefacts({"a": tmp_path}, rounds=0).timed == {}
