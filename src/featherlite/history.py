@@ -37,7 +37,7 @@ def wilson(hits: int, n: int, split: str | None = None) -> Estimate:
 
 
 def wilson_interval(share: float, n: float, z: float = 1.959963984540054) -> tuple[float, float]:
-    """Wilson's interval (low, high) around a share in [0, 1] that `n` photos, or as many as a fraction, stand behind."""
+    """The interval (low, high) around a share in [0, 1] that `n` photos, or as many as a fraction, stand behind."""
     denominator = 1 + z * z / n
     center = (share + z * z / (2 * n)) / denominator
     half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / denominator

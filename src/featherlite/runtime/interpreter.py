@@ -128,7 +128,7 @@ class LiteRTRuntime(Runtime):
         return interpreter
 
     def stopwatch(self, photo: Photos) -> Callable[[], None]:
-        """What computes this one photo, uint8 [height, width, 3], each time it is called, and little else: for timing."""
+        """What computes this one photo, uint8 [height, width, 3], each time it is called: for timing."""
         tensor = self.quantized(photo)[None]
         source = self._interpreter.get_input_details()[0]["index"]
         target = self._interpreter.get_output_details()[0]["index"]
