@@ -111,7 +111,8 @@ class Pair(_Entry):
     """Two neighbours in the ranking, held against each other photo by photo (McNemar's exact test, two-sided).
 
     With several seeds the test flips the signs of whole photos, so that the answers of the seeds to one photo are not
-    taken for independent; with one seed that is McNemar's test itself.
+    taken for independent (with one seed that is McNemar's test itself), and the difference must also be more than the
+    seeds make: p is the larger of that test's and Welch's with photos and seeds held for chance.
     """
 
     better: str

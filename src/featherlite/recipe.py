@@ -94,7 +94,8 @@ def read_toml(source: str | Path, what: str) -> tuple[str, dict[str, Any]]:
     name = str(source).removeprefix("recipes/").removesuffix(".toml")
     path = Path(source) if Path(source).is_file() else shipped.get(name)
     if path is None:
-        raise RequestError(f"There is no {what} '{source}'.", did_you_mean(name, shipped))
+        fitting = shipped_studies() if what == "study" else shipped_recipes()
+        raise RequestError(f"There is no {what} '{source}'.", did_you_mean(name, fitting))
     try:
         return path.stem, _parsed(path)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -38,6 +38,7 @@ __all__ = [
     "locked",
     "photos_key",
     "recipe_keys",
+    "refuse_lacking",
     "refuse_out_within_data",
     "resolve",
     "run_recipe",
@@ -89,6 +90,7 @@ def run_recipe(
         FeatherliteError: whatever a step raises. Finished steps are kept in the store; `out/bundle` is the last good
             one of this run, unless a former run with other settings left one there, which then stays.
     """
+    refuse_lacking(recipe)
     data = resolve(data, cache or cache_folder(), progress)
     refuse_out_within_data(out, data)
     around = Surroundings(
@@ -144,6 +146,8 @@ def run_step(
         config = settings if isinstance(settings, StepConfig) else step.config.model_validate(settings)
     except ValidationError as error:
         raise RecipeError(f"Step '{name}'", config_faults(error, step.config, name)) from None
+    if lack := config.lacking():
+        raise RequestError(f"Step '{name}' {lack}")
     bundle = source or Bundle()
     lacking = [need for need in sorted(step.needs) if not _has(bundle, need)]
     if lacking:
@@ -339,6 +343,16 @@ def resolve(data: Path, cache: Path, progress: Progress | None = None) -> Path:
     from featherlite.data import hub
 
     return hub.resolve(data, cache, progress)
+
+
+def refuse_lacking(recipe: Recipe) -> None:
+    """Nothing, where every step was given what it cannot begin without.
+
+    Raises:
+        RecipeError: what lacks, all of it, before anything has run.
+    """
+    if faults := [f"{plan.id}: {lack}" for plan in recipe.steps if (lack := plan.config.lacking())]:
+        raise RecipeError(f"Recipe '{recipe.name}'", faults)
 
 
 def refuse_out_within_data(out: Path, data: Path) -> None:

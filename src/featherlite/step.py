@@ -53,6 +53,10 @@ class StepConfig(BaseModel):
         """Files outside bundle and photos that the step reads; their content counts in the key of its result."""
         return ()
 
+    def lacking(self) -> str:
+        """What the step cannot begin without and was not given, with what to do; empty where nothing lacks."""
+        return ""
+
     def folders(self) -> tuple[Path, ...]:
         """Folders of photos beside the run's own that the step reads; their photos count in the key of its result."""
         return ()

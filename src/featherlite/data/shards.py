@@ -9,6 +9,7 @@ A store can be deleted at any time.
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import time
@@ -21,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featherlite.bundle import storage_guard, write_atomically
+from featherlite.errors import StorageError
 
 __all__ = ["STALE_SECONDS", "open_shards", "ready_store", "write_shard"]
 
@@ -28,6 +30,9 @@ log = logging.getLogger("featherlite")
 
 STALE_SECONDS = 3600
 """Leftovers of killed builders are deleted once they have not grown for this long."""
+
+REFUSED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+"""What the system says where too many files are open or mapped; a mapping keeps its file open."""
 
 Shards = list[NDArray[Any]]
 Places = dict[str, tuple[int, int]]
@@ -37,6 +42,9 @@ def open_shards(folder: Path, dtype: Any, row_shape: tuple[int, ...] | None = No
     """All whole shards, mapped, and sha256 -> (shard, row). A damaged shard is deleted, to be made again.
 
     Rows have `row_shape`; where none is given, that of the first shard.
+
+    Raises:
+        StorageError: the process may not open or map as many files as there are shards.
     """
     shards: Shards = []
     rows: Places = {}
@@ -49,6 +57,10 @@ def open_shards(folder: Path, dtype: Any, row_shape: tuple[int, ...] | None = No
             if values.shape != (len(names), *wanted) or values.dtype != dtype:
                 raise ValueError(f"{values.dtype} {values.shape} for {len(names)} rows")
         except (OSError, ValueError, EOFError) as error:
+            if getattr(error, "errno", None) in REFUSED:  # says nothing of the shard, which must not be deleted for it
+                raise StorageError(
+                    f"{folder} holds more files than this process may open ({error}).", "Raise the limit: ulimit -n."
+                ) from error
             log.warning("Cache %s is damaged and will be made again: %s.", file, error)
             with contextlib.suppress(OSError):
                 index.unlink(missing_ok=True)

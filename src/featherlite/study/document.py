@@ -82,16 +82,17 @@ def roads_of(found: Any, faults: list[str]) -> dict[str, list[dict[str, Any]]]:
 
 
 def networks_of(found: Any, roads: Mapping[str, Any], faults: list[str]) -> list[Network]:
-    """The networks without a fault of their own."""
+    """The networks that have a road; one with another fault is called by its place, so that its steps are looked at."""
     if not isinstance(found, list) or not found or not all(isinstance(table, dict) for table in found):
         faults.append("there are no [[networks]]")
         return []
     networks: list[Network] = []
+    taken: list[str] = []
     for position, table in enumerate(found, start=1):
         name = table.get("name")
         where = f"network '{name}'" if isinstance(name, str) and name else f"network {position}"
         wrong = [f"unknown key '{key}'. {did_you_mean(key, NETWORK_KEYS)}" for key in table if key not in NETWORK_KEYS]
-        wrong += name_fault(name, [network.name for network in networks])
+        wrong += name_fault(name, taken)
         road = table.get("road", next(iter(roads)) if len(roads) == 1 else None)
         if road is None and roads:
             wrong.append(f"a key 'road' is needed. {did_you_mean('', roads)}")
@@ -101,8 +102,9 @@ def networks_of(found: Any, roads: Mapping[str, Any], faults: list[str]) -> list
         if not isinstance(values, dict):
             wrong.append(f"set: {values!r} is not a table such as {{ 'build.backbone' = 'ResNet18' }}")
         faults += [f"{where}: {fault}" for fault in wrong]
-        if not wrong and road in roads:
-            networks.append(Network(name, road, _dotted(values)))
+        taken += [name] if isinstance(name, str) else []
+        if road in roads and isinstance(values, dict):
+            networks.append(Network(f"network {position}" if wrong else str(name), road, _dotted(values)))
     return networks
 
 

@@ -41,7 +41,12 @@ def name_fault(name: Any, taken: Sequence[str]) -> list[str]:
         return ["a text key 'name' is needed"]
     if len(name) > MAX_NAME or len(name.encode("utf-8", "replace")) > 4 * MAX_NAME:
         return [f"the name has {len(name)} characters; {MAX_NAME} are allowed"]
-    if not _NAME.fullmatch(name) or name[-1] in ". " or RESERVED.fullmatch(name):
-        return ["the name becomes a folder's: letters, digits, spaces and . _ + ( ) - are allowed, the first a letter"]
+    if RESERVED.fullmatch(name):
+        return ["the name becomes a folder's, and Windows keeps this one for a device"]
+    if not _NAME.fullmatch(name) or name[-1] in ". ":
+        return [
+            "the name becomes a folder's: letters, digits, spaces and . _ + ( ) - are allowed, "
+            "a letter or digit first, no dot or space last"
+        ]
     twin = next((other for other in taken if other.casefold() == name.casefold()), None)
     return [] if twin is None else [f"the name is taken ('{twin}')"]

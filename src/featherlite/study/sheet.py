@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from featherlite.errors import DataError
 from featherlite.evaluate.answers import Answers
 
-__all__ = ["Sheet", "difference", "sheet_of"]
+__all__ = ["Sheet", "difference", "shared_hits", "sheet_of"]
 
 
 @dataclass(frozen=True)
@@ -79,15 +79,22 @@ def sheet_of(by_seed: Mapping[int, Sequence[Answers]]) -> Sheet:
     )
 
 
+def shared_hits(one: Sheet, other: Sheet) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """The hits of both on the photos and seeds that both have: each bool [photos, seeds]."""
+    _, mine, theirs = np.intersect1d(one.paths, other.paths, assume_unique=True, return_indices=True)
+    seeds = [seed for seed in one.seeds if seed in other.seeds]
+    return (
+        one.hits[mine][:, [one.seeds.index(seed) for seed in seeds]],
+        other.hits[theirs][:, [other.seeds.index(seed) for seed in seeds]],
+    )
+
+
 def difference(one: Sheet, other: Sheet) -> tuple[NDArray[np.int64], int, int]:
     """One row against another on the photos and seeds that both have: (differences int64 [photos], how many answers
     only the one got right, how many only the other).
 
     A difference is how many more seeds of the one than of the other were right on that photo.
     """
-    _, mine, theirs = np.intersect1d(one.paths, other.paths, assume_unique=True, return_indices=True)
-    seeds = [seed for seed in one.seeds if seed in other.seeds]
-    hits = one.hits[mine][:, [one.seeds.index(seed) for seed in seeds]]
-    others = other.hits[theirs][:, [other.seeds.index(seed) for seed in seeds]]
+    hits, others = shared_hits(one, other)
     won, lost = hits & ~others, ~hits & others
     return (won.sum(axis=1) - lost.sum(axis=1)).astype(np.int64), int(won.sum()), int(lost.sum())

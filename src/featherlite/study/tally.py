@@ -12,11 +12,11 @@ from featherlite.evaluate.answers import Answers, read_answers
 from featherlite.evaluate.latency import Timings
 from featherlite.evaluate.pooled import INTERVAL, INTERVAL_OF_SEEDS, mean_estimate, mean_macro_f1
 from featherlite.evaluate.recommend import Candidate, Recommendation, recommend
-from featherlite.evaluate.significance import flip_test, holm
+from featherlite.evaluate.significance import flip_test, holm, paired_test
 from featherlite.history import wilson
 from featherlite.study.plan import Entry, Study
 from featherlite.study.result import Figures, Result
-from featherlite.study.sheet import Sheet, difference, sheet_of
+from featherlite.study.sheet import Sheet, difference, shared_hits, sheet_of
 
 __all__ = ["Done", "Surroundings", "artefact_name", "tally"]
 
@@ -225,7 +225,7 @@ def _timed(
 def _pairs(done: Sequence[Done]) -> tuple[Pair, ...]:
     """Every row against the next in the ranking."""
     held = [(better, worse, difference(better.network, worse.network)) for better, worse in pairwise(done)]
-    corrected = holm([flip_test(differences) for _, _, (differences, _, _) in held])
+    corrected = holm([paired_test(*shared_hits(better.network, worse.network)) for better, worse, _ in held])
     return tuple(
         Pair(
             better=better.row.name,
@@ -246,7 +246,7 @@ def _recommendation(study: Study, done: Sequence[Done]) -> tuple[Recommendation,
         return recommend([], study.weigh), set()
     best = max(done, key=lambda one: (one.shipped.top1, -_size(one)))
     others = [one for one in done if one is not best]
-    corrected = holm([flip_test(difference(best.shipped, one.shipped)[0]) for one in others])
+    corrected = holm([paired_test(*shared_hits(best.shipped, one.shipped)) for one in others])
     p_values = {best.row.name: 1.0} | {one.row.name: p for one, p in zip(others, corrected, strict=True)}
     candidates = []
     for one in done:

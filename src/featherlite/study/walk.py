@@ -24,6 +24,7 @@ from featherlite.run import (
     locked,
     photos_key,
     recipe_keys,
+    refuse_lacking,
     refuse_out_within_data,
     resolve,
 )
@@ -68,6 +69,8 @@ def walk_study(
     jobs = study.jobs(only)
     data = resolve(data, cache, progress).absolute()
     refuse_out_within_data(out, data)
+    for job in jobs:
+        refuse_lacking(job.recipe)
     with storage_guard(out), locked(out, out / "store"):
         photos = photos_key(data, cache, progress)
         keys = {job.place: recipe_keys(job.recipe, photos)[-1] for job in study.jobs()}
@@ -113,13 +116,13 @@ class _Walk:
             write_comparison(self._tallied(self.former_timings()), self.out)
 
     def time(self, rounds: int, progress: Progress) -> Timings:
-        """Times the artefacts of all rows that are done, all together, unless that was done before."""
+        """Times the artefacts of all rows that are done, all together, unless that was done before and none failed."""
         artefacts = self._artefacts()
         asked = self._timing_facts(artefacts, rounds)
         if not rounds or not artefacts:
             return Timings()
         stored = _read_json(self.out / TIMINGS)
-        if stored.get("asked") != asked:
+        if stored.get("asked") != asked or stored.get("failed"):
             self.crew.tell(f"Timing {len(artefacts)} artefacts")
             timings = time_artefacts(artefacts, rounds=rounds, progress=progress)
             stored = {"asked": asked, **asdict(timings)}

@@ -12,14 +12,12 @@ from featherlite.training.augment.blend import kept_share
 from featherlite.training.augment.draws import draw
 from featherlite.training.config import FitConfig
 from featherlite.training.guide import LOGITS, Guide, view_draws, view_of
-from featherlite.training.sampling import class_weights, epoch_order, micro_columns, steps_per_epoch
+from featherlite.training.sampling import POWERS, class_weights, epoch_order, micro_columns, steps_per_epoch
 
 __all__ = ["Batches", "epoch_order", "is_weighted", "steps_per_epoch", "targets"]
 
 DRAWS = 2
 """The stream of random numbers that photos are changed by."""
-
-POWERS = {"uniform": 0.0, "square_root": 0.5, "balanced": 1.0}
 
 
 def targets(labels: NDArray[np.int64], classes: int, smoothing: float) -> NDArray[np.float32]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from featherlite.step import StepConfig
 from featherlite.training.augment.config import AugmentConfig
@@ -43,8 +43,8 @@ class _Course(StepConfig):
     patience: int = Field(
         0,
         ge=0,
-        description="stop (with unlock_stages: go on to the next stage) after so many epochs without a better one; "
-        "0 never stops early",
+        description="stop (with unlock_stages: go on to the next stage) after so many epochs without a better one, at "
+        "the last size of progressive; 0 never stops early",
     )
     keep_epochs: bool = Field(
         False, description="keep the weights of every epoch, as NNN.weights.h5 in a folder that the report names"
@@ -71,7 +71,8 @@ class _Layers(StepConfig):
         False, description="with progressive: augment smaller photos less, in proportion to the stage"
     )
     freeze_batchnorm: Literal["auto"] | bool = Field(
-        "auto", description="keep BatchNorm as it is when all layers train; auto: where a step has fewer than 8 photos"
+        "auto",
+        description="keep BatchNorm as it is when all layers train; auto: where a micro-batch has fewer than 8 photos",
     )
     mixed_precision: Literal["auto"] | bool = Field(
         "auto", description="compute in bfloat16; auto: on accelerators alone"
@@ -132,5 +133,29 @@ class _Loss(StepConfig):
     )
 
 
+_SERVES = {
+    "momentum": ("optimizer", "sgd"),
+    "plateau_patience": ("schedule", "plateau"),
+    "plateau_factor": ("schedule", "plateau"),
+    "focal_gamma": ("loss", "focal"),
+    "effective_beta": ("class_weights", "effective"),
+}
+"""Settings that serve one choice alone."""
+
+
 class FitConfig(AugmentConfig, _Loss, _Rule, _Layers, _Course):
     """Head epochs on the frozen backbone, then all layers; the best epoch by validation top-1 is kept."""
+
+    @model_validator(mode="after")
+    def _nothing_idle(self) -> FitConfig:
+        """Refuses a setting that would do nothing: whoever gives it means something by it."""
+        fields = type(self).model_fields
+        for key, (choice, wanted) in _SERVES.items():
+            chosen = getattr(self, choice)
+            if getattr(self, key) != fields[key].default and chosen != wanted:
+                raise ValueError(f"{key} is a setting of {choice} = '{wanted}' and does nothing with '{chosen}'")
+        if self.unlock_rate_decay != 1 and not self.unlock_stages:
+            raise ValueError("unlock_rate_decay does nothing without unlock_stages")
+        if self.progressive_augment and not self.progressive:
+            raise ValueError("progressive_augment does nothing without progressive")
+        return self

@@ -8,7 +8,6 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from featherlite.bundle import Bundle
-from featherlite.errors import RequestError
 from featherlite.step import Context, step
 from featherlite.training.config import FitConfig
 
@@ -76,6 +75,10 @@ class DistillConfig(FitConfig):
             )
         return self
 
+    def lacking(self) -> str:
+        """A teacher, where none is named."""
+        return "" if self.teacher else f"needs a teacher. {TEACHERLESS}"
+
     def files(self) -> tuple[Path, ...]:
         """What the teachers are read from."""
         from featherlite.training.teachers.reference import references
@@ -95,8 +98,6 @@ def distill(bundle: Bundle, config: DistillConfig, ctx: Context) -> Bundle:
     from featherlite.training.fit import fit
     from featherlite.training.teachers.classroom import Classroom
 
-    if not config.teacher:
-        raise RequestError("distill needs a teacher, and none was given.", TEACHERLESS)
     network = load_network(bundle)
     room = Classroom(bundle, config, ctx)
     room.warn_of_size(count_parameters(network))

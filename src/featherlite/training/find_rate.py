@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from featherlite.errors import TrainingError
+from featherlite.errors import RequestError, TrainingError
 from featherlite.step import Context
 from featherlite.training.config import FitConfig
 
@@ -67,6 +67,7 @@ def find_rate(
 
     Raises:
         DataError: no training photo, or photos that do not match the network.
+        RequestError: the config asks for no training, or for what the network cannot do.
         TrainingError: the loss is no number from the beginning.
     """
     from featherlite.training.inputs import check_photos
@@ -98,6 +99,8 @@ def find_rate(
 def _first_with_backbone(phases: Sequence[Phase]) -> Phase:
     from featherlite.training.plan import HEAD_PHASE
 
+    if not phases:
+        raise RequestError("epochs and head_epochs are both 0: there is no training to find a rate for.")
     return next((phase for phase in phases if phase.name != HEAD_PHASE), phases[0])
 
 

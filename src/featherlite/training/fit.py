@@ -67,6 +67,8 @@ def fit(
     judged = val if val is not None and len(val.labels) > 0 else None
     check_photos(network, train, judged, unlabelled=guide is not None)
     check_config(network, judged, config, guide)
+    if judged is None and config.patience:
+        ctx.warn("patience does nothing without validation photos: no epoch can be told to be no better than another.")
     return _Fitting(network, train, judged, config, ctx, guide).run()
 
 
@@ -238,8 +240,9 @@ class _Fitting:
             if state.plateau.reached(judged.loss, config.plateau_patience):
                 state.rate_factor *= config.plateau_factor
                 run.optimizer.rate_factor.assign(state.rate_factor)
-        waited = state.epoch - max(state.best.epoch, first)
-        if phase.name != HEAD_PHASE and 0 < config.patience <= waited:
+        # On smaller photos than its own the network need not become better, so that these sizes are never cut short.
+        waited = state.epoch - max(state.best.epoch, phase.first)
+        if phase.name != HEAD_PHASE and phase.last == last and 0 < config.patience <= waited:
             state.stopped_early = is_last
             state.epoch = state.epoch if is_last else last
 

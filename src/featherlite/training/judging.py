@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from featherlite.models.logits import network_logits
-from featherlite.training.batchnorm import norms, reestimate
+from featherlite.training.batchnorm import norms
 from featherlite.training.checkpoint import Best, FitState, Snapshot
 from featherlite.training.config import FitConfig
 from featherlite.training.phases import NotFiniteError, PhaseRun
@@ -60,13 +60,15 @@ class Judge:
         """What the network reaches after this epoch, with new BatchNorm statistics where the moving ones are stale.
 
         Raises:
-            NotFiniteError: the validation loss is not a finite number.
+            NotFiniteError: the validation loss, or without validation a weight, is not a finite number.
         """
         # Averaged weights never were in a training step: the moving statistics are those of other weights.
         renewed_anyway = (state.reestimate or self.config.ema is not None) and self._has_norms()
         if renewed_anyway:
-            self._reestimate()
+            self._reestimate(run)
         if self.val is None:
+            if not all(np.isfinite(weight).all() for weight in self.weights.read()):
+                raise NotFiniteError(run.batches)  # after the last step no loss would tell
             return Best(number)
         judged = self._score(self.val, run, number)
         assert judged.top1 is not None
@@ -75,11 +77,12 @@ class Judge:
             return judged
         state.checked_stale = number
         before = self.weights.read()
-        self._reestimate()
+        self._reestimate(run)
         renewed = self._score(self.val, run, number)
         assert renewed.top1 is not None
         if renewed.top1 - judged.top1 < STALE_GAIN:
             self.weights.assign(before)
+            run.load()
             return judged
         state.reestimate = True
         self.warn(
@@ -106,6 +109,6 @@ class Judge:
     def _has_norms(self) -> bool:
         return any(layer.trainable for layer in norms(self.network))
 
-    def _reestimate(self) -> None:
+    def _reestimate(self, run: PhaseRun) -> None:
         rows = np.random.default_rng([self.seed, 0, 0, SAMPLE]).permutation(len(self.train.labels))
-        reestimate(self.network, self.train.images, rows, max(self.config.batch, 32))
+        run.reestimate(rows, max(self.config.batch, 32))

@@ -60,6 +60,7 @@ class Averaged(keras.optimizers.Optimizer):  # type: ignore[misc]
         self.accumulate, self.clip_value = accumulate, clip_value
         self.factors_by_id = dict(factors or {})
         self.factors: dict[int, float] = {}
+        self.swapped = False
 
     def build(self, variables: list[Any]) -> None:
         """Makes the state for these weights."""
@@ -117,8 +118,11 @@ class Averaged(keras.optimizers.Optimizer):  # type: ignore[misc]
             return
         for weight, average in zip(self._trainable_variables, self._model_variables_moving_average, strict=True):
             kept = weight.numpy()
-            weight.assign(average if weight.constraint is None else weight.constraint(average))
+            # A weight on its way back was under its constraint: another time would change its last bit.
+            free = self.swapped or weight.constraint is None
+            weight.assign(average if free else weight.constraint(average))
             average.assign(kept)
+        self.swapped = not self.swapped
 
 
 class AveragedAdamW(Averaged, keras.optimizers.Adam):  # type: ignore[misc]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from featherlite.models.logits import network_logits
 from featherlite.training.batches import Batches, is_weighted, steps_per_epoch
+from featherlite.training.batchnorm import reestimate
 from featherlite.training.config import FitConfig
 from featherlite.training.features import SplitNetwork, split_network
 from featherlite.training.guide import LOGITS, Guided
@@ -151,6 +152,10 @@ class PhaseRun:
         """Logits for the validation photos, float32 [n, classes]."""
         return network_logits(self.network, self.judged)
 
+    def reestimate(self, rows: NDArray[np.int64], batch: int) -> None:
+        """Estimates BatchNorm's moving statistics anew from these photos of the train set, in this order."""
+        reestimate(self.network, self.images, rows, batch)
+
     def store(self) -> None:
         """Brings the network up to date with what was trained: it is the very same here."""
 
@@ -184,6 +189,11 @@ class FeatureRun(PhaseRun):
         """Logits for the validation photos, float32 [n, classes], from their features."""
         answers = self.split.head.predict(np.asarray(self.judged), batch_size=256, verbose=0)
         return np.asarray(answers, dtype=np.float32)
+
+    def reestimate(self, rows: NDArray[np.int64], batch: int) -> None:
+        """As on photos, from their features; for the copy that answers and for the network."""
+        reestimate(self.split.head, self.images, rows, batch)
+        self.store()
 
     def store(self) -> None:
         """Gives the head's weights to the network."""

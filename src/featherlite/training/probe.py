@@ -63,7 +63,7 @@ def probe(bundle: Bundle, config: ProbeConfig, ctx: Context) -> Bundle:
     """
     from featherlite.data.photos import load_photos
     from featherlite.models.network import load_network, network_bytes
-    from featherlite.training.fitting import fit_last_layer
+    from featherlite.training.probing.last_layer import fit_last_layer
 
     network = load_network(bundle)
     photos = load_photos(bundle, "train", ctx)

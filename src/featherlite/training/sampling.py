@@ -7,10 +7,13 @@ from numpy.typing import NDArray
 
 from featherlite.training.config import FitConfig
 
-__all__ = ["class_weights", "epoch_order", "micro_columns", "steps_per_epoch"]
+__all__ = ["POWERS", "class_weights", "epoch_order", "micro_columns", "steps_per_epoch"]
 
 ORDER, CHOICE = 1, 6
 """Which stream of random numbers: NumPy pads seeds with zeros, so the last word must never be one."""
+
+POWERS = {"uniform": 0.0, "square_root": 0.5, "balanced": 1.0}
+"""Of `balanced_choice`, by the name of the sampling."""
 
 Indices = NDArray[np.int64]
 
@@ -69,7 +72,7 @@ def micro_columns(size: int, parts: int) -> Indices:
 
 
 def class_weights(labels: Indices, classes: int, config: FitConfig) -> NDArray[np.float32]:
-    """How much each class counts in the loss: float32 [classes], of mean 1 over the labelled photos.
+    """How much each class counts in the loss: float32 [classes], of mean 1 over the photos that `sampling` draws.
 
     'balanced' goes by 1/c of a class's c photos; 'effective' by (1 - beta) / (1 - beta^c).
     Source: Y. Cui et al., "Class-Balanced Loss Based on Effective Number of Samples" (arXiv:1901.05555), equation 4;
@@ -84,5 +87,6 @@ def class_weights(labels: Indices, classes: int, config: FitConfig) -> NDArray[n
         raw[seen] = 1 / counts[seen]
     else:
         raw[seen] = (1 - config.effective_beta) / (1 - config.effective_beta ** counts[seen])
-    raw *= counts.sum() / (raw * counts).sum()
+    drawn = np.where(seen, counts ** (1 - POWERS[config.sampling]), 0)
+    raw *= drawn.sum() / (raw * drawn).sum()
     return raw.astype(np.float32)

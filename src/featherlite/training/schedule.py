@@ -70,10 +70,14 @@ class Plateau:
 
 
 def rates(name: str, steps: int, peak: float, warmup: float) -> NDArray[np.float32]:
-    """The learning rate of each step: float32 [steps]. The first step has share 0 and the last one share 1."""
+    """The learning rate of each step: float32 [steps]. The first step has share 0 and the last one share 1.
+
+    One or two steps all have the peak rate: their course would be its two ends, where hardly anything is learned.
+    """
+    if steps < 3:
+        return np.full(steps, peak, np.float32)
     course = SCHEDULES[name]
-    last = max(1, steps - 1)
-    return np.array([peak * course(step / last, warmup) for step in range(steps)], dtype=np.float32)
+    return np.array([peak * course(step / (steps - 1), warmup) for step in range(steps)], dtype=np.float32)
 
 
 def _anneal(start: float, end: float, share: float) -> float:

@@ -61,7 +61,7 @@ def unlock_groups(network: keras.Model, config: FitConfig) -> list[list[str]]:
 
 def choose_layers(network: keras.Model, phase: Phase, config: FitConfig, photos: int, flags: Sequence[bool]) -> None:
     """Sets which layers train in this phase; `flags` are those the network came with, which are never widened."""
-    step = min(config.batch, photos)  # a micro-batch: BatchNorm sees no more at a time
+    step = min(config.batch, -(-photos // config.accumulate))  # a micro-batch: BatchNorm sees no more at a time
     frozen_norms = config.freeze_batchnorm is True or (config.freeze_batchnorm == "auto" and step < FEW_PHOTOS)
     for layer, flag in zip(network.layers, flags, strict=True):
         frozen = not layer.name.startswith(HEAD) and (

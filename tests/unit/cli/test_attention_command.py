@@ -73,6 +73,20 @@ def test_equal_names_get_numbers_and_another_label_can_be_asked_about(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["03-2.attention.png", "03.attention.png"]
 
 
+def test_a_number_never_takes_the_name_of_another_photo(
+    color_bundle: Bundle, color_photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for name in ("a-2.png", "a.jpg", "a.png"):
+        (photos / name).write_bytes((color_photos / "red" / "03.png").read_bytes())
+    code, told = document(capsys, color_bundle.home, photos, "--out", tmp_path / "out")
+    assert code == 0
+    pictures = {Path(entry["picture"]).name for entry in told["results"]}
+    assert pictures == {"a-2.attention.png", "a.attention.png", "a-3.attention.png"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == pictures
+
+
 def test_what_cannot_be_read_is_listed(
     color_bundle: Bundle, color_photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -62,7 +62,8 @@ def test_every_option_arrives(asked: dict[str, Any], study: Path, capsys: pytest
     assert asked["study"].entries[1].recipes[1].steps[2].config.epochs == 4
     assert asked["only"] == ["one", "two", "one"]
     assert asked["rounds"] == 7
-    assert asked["command"].endswith("--weigh accuracy=2,time=0")
+    assert asked["command"].endswith("--rounds 7 --set train.epochs=4 --weigh accuracy=2,time=0")
+    assert "--only" not in asked["command"]  # the comparison holds the other rows too
     document = json.loads(capsys.readouterr().out)
     assert document["rows"] == []
     assert (study.parent / "out" / "comparison.html").is_file()

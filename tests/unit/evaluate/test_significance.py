@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import t
 
-from featherlite.evaluate.significance import flip_test, holm, mcnemar
+from featherlite.evaluate.significance import flip_test, holm, mcnemar, paired_test, seeds_test
 
 
 @pytest.mark.parametrize(
@@ -73,3 +74,37 @@ def test_holm_keeps_the_order_and_never_sharpens(p_values: list[float]) -> None:
     assert all(0 <= before <= after <= 1 for before, after in zip(p_values, corrected, strict=True))
     order = np.argsort(p_values, kind="stable")
     assert list(np.take(corrected, order)) == sorted(corrected)
+
+
+def test_one_seed_leaves_mcnemars_test() -> None:
+    one, other = np.arange(40) < 36, np.arange(40) < 30
+    assert paired_test(one[:, None], other[:, None]) == mcnemar(6, 0)
+
+
+def test_seeds_that_agree_add_nothing() -> None:
+    one, other = (np.repeat((np.arange(40) < right)[:, None], 3, axis=1) for right in (36, 22))
+    assert paired_test(one, other) == flip_test(one.sum(axis=1) - other.sum(axis=1)) == mcnemar(14, 0)
+    assert paired_test(one, one) == 1.0
+
+
+def test_seeds_test_by_hand() -> None:
+    """Seeds of 4 and 0 right of 4 against none right: photos all differ by 1/2; the seeds' variance is 1/2 / 2."""
+    one = np.repeat([[True, False]], 4, axis=0)
+    other = np.zeros((4, 2), bool)
+    assert seeds_test(one, other) == pytest.approx(2 * t.sf(0.5 / 0.25**0.5, 1))
+    assert seeds_test(one, one) == 1.0
+
+
+def test_one_design_is_seldom_better_than_itself() -> None:
+    """Two lots of three seeds of one network, whose seeds differ by a point or two: photos alone tell them apart."""
+    random = np.random.default_rng(2)
+    exact, paired = 0, 0
+    for _ in range(200):
+        ease = random.normal(3, 3, (1000, 1))
+        one, other = (
+            random.random((1000, 3)) < 1 / (1 + np.exp(-(ease + random.normal(0, 0.3, (1, 3))))) for _ in range(2)
+        )
+        exact += flip_test(one.sum(axis=1) - other.sum(axis=1)) < 0.05
+        paired += paired_test(one, other) < 0.05
+    assert exact / 200 > 0.3
+    assert paired / 200 < 0.09

@@ -60,6 +60,15 @@ def test_all_faults_are_told_at_once() -> None:
         assert fault in told
 
 
+def test_steps_are_looked_at_even_where_no_network_has_a_proper_name() -> None:
+    made = document(networks=[{"name": "../x", "road": "trained"}, {"name": "NUL", "road": "trained", "sett": 1}])
+    made["road"]["trained"][1]["epoch"] = 3
+    told = faults(made)
+    assert "network '../x': the name becomes a folder's" in told
+    assert "network 'NUL': the name becomes a folder's, and Windows keeps this one for a device" in told
+    assert told.count("train: unknown key 'epoch'. Did you mean 'epochs'?") == 1
+
+
 def test_a_fault_that_all_share_is_told_once() -> None:
     made = document(steps=[{"step": "split", "tset": 0.1}])
     assert faults(made).count("tset") == 1
@@ -181,8 +190,12 @@ def test_a_study_is_found_by_its_file_and_is_no_recipe(tmp_path: Path) -> None:
         load_recipe(file)
     with pytest.raises(RequestError, match="is a recipe of one network"):
         load_study("demo")
-    with pytest.raises(RequestError, match="There is no study"):
+    with pytest.raises(RequestError, match="There is no study") as found:
         load_study("demoo")
+    assert found.value.hint == "Known: comparison-study."
+    with pytest.raises(RequestError, match="There is no recipe") as found:
+        load_recipe("demoo")
+    assert found.value.hint == "Did you mean 'demo'?"
 
 
 def test_weights_are_named_as_a_reader_knows_them(tmp_path: Path) -> None:

@@ -89,6 +89,8 @@ def test_seeds_are_pooled() -> None:
     assert row.train_seconds == 3.0
     (pair,) = comparison.pairs
     assert (pair.only_better, pair.only_worse, pair.n) == (22, 0, 40)
+    assert not pair.significant  # each network's seeds differ by nearly as much as the two networks
+    assert [one.tied for one in comparison.rows] == [True, True]
     assert "over the seeds" in comparison.interval
 
 

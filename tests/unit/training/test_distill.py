@@ -479,10 +479,16 @@ def test_a_teacher_of_another_shape_is_refused(student: Bundle, color_bundle: Bu
         taught(wide, fresh(), teacher=[str(color_bundle.home)])
 
 
-def test_a_teacher_is_needed(student: Bundle, fresh: MakeContext) -> None:
-    with pytest.raises(RequestError, match="needs a teacher") as refusal:
-        taught(student, fresh())
-    assert "teacher=PATH" in refusal.value.hint
+def test_a_teacher_is_needed_before_anything_runs(student: Bundle, tmp_path: Path) -> None:
+    from featherlite.recipe import load_recipe
+    from featherlite.run import run_recipe, run_step
+
+    with pytest.raises(RequestError, match=r"needs a teacher.*teacher=PATH"):
+        run_step("distill", student, None, {})
+    with pytest.raises(RequestError, match="1 fault") as refusal:
+        run_recipe(load_recipe("mcu-distilled"), tmp_path / "no-photos", tmp_path / "out")
+    assert "distill: needs a teacher" in str(refusal.value)
+    assert not (tmp_path / "out").exists()
 
 
 def test_photos_in_pairs_are_refused(student: Bundle, color_bundle: Bundle, fresh: MakeContext) -> None:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import keras
 import numpy as np
 import pytest
 
+from featherlite.models.heads import HeadOrder, build_head
 from featherlite.preprocess import network_input
+from featherlite.step import Context
 from featherlite.training.features import split_network
+from featherlite.training.fit import FitConfig, fit
+from featherlite.training.predict import score
 
 from .conftest import PX, colored_photos, tiny_network
 
@@ -56,3 +62,25 @@ def test_a_head_that_looks_past_the_cut_is_not_split() -> None:
     second = keras.layers.Dense(4, name="head_second")(keras.layers.Flatten(name="flat")(x))
     both = keras.layers.Concatenate(name="head_both")([first, second])
     assert split_network(keras.Model(inputs, keras.layers.Dense(3, name="head_logits")(both))) is None
+
+
+@pytest.mark.parametrize("order", [HeadOrder("dense", head_units=(16,)), HeadOrder(attention="spatial")], ids=str)
+def test_a_head_with_norms_learns_the_same_from_features_as_from_photos(
+    order: HeadOrder, context: Callable[..., Context]
+) -> None:
+    """The norms' statistics are estimated anew for the averaged weights: where the answers are judged, and kept."""
+    order = replace(order, dropout=0.0, head_dropout=0.0 if order.head == "dense" else order.head_dropout)
+    train, val = colored_photos(60, 1), colored_photos(60, 2, "val")
+    curves = []
+    for seed, augment in enumerate((False, True)):
+        keras.utils.set_random_seed(3)
+        inputs = keras.Input((PX, PX, 3))
+        x = keras.layers.Conv2D(8, 3, strides=2, activation="relu", name="conv")(inputs)
+        network = keras.Model(inputs, build_head(x, 3, order))
+        config = FitConfig(head_epochs=3, epochs=0, batch=16, augment=0, head_augment=augment)
+        ctx = replace(context(), resume=context().resume / str(seed))
+        result = fit(network, train, val, config, ctx)
+        top1, loss = score(np.asarray(network(network_input(val.images))), val.labels)
+        assert (top1, loss) == (result.val_top1, pytest.approx(result.val_loss, rel=1e-4))
+        curves.append([(entry["loss"], entry["val_loss"]) for entry in result.curve])
+    np.testing.assert_allclose(curves[0], curves[1], rtol=1e-4)

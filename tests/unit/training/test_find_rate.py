@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from featherlite.errors import DataError, TrainingError
+from featherlite.errors import DataError, RequestError, TrainingError
 from featherlite.step import Context
 from featherlite.training.config import FitConfig
 from featherlite.training.find_rate import HIGHEST, LOWEST, RateCurve, doubtful, find_rate, smoothed, suggestion
@@ -81,6 +81,11 @@ def test_the_network_is_left_bit_for_bit(context: MakeContext) -> None:
 
 def test_the_same_seed_gives_the_same_curve(context: MakeContext, base: RateCurve) -> None:
     assert curve(context) == base
+
+
+def test_no_epochs_at_all_have_no_rate(context: MakeContext) -> None:
+    with pytest.raises(RequestError, match="both 0"):
+        curve(context, epochs=0)
 
 
 def test_the_curve_runs_up_the_rates(base: RateCurve) -> None:

@@ -170,6 +170,12 @@ def test_patience_stops_early(context: MakeContext, learned: Callable[[], Any]) 
     assert result.epochs == result.best_epoch + 2
 
 
+def test_patience_without_validation_photos_is_said_to_do_nothing(context: MakeContext) -> None:
+    said = {patience: trained(context, val=None, patience=patience)[2].details.get("warnings") for patience in (0, 1)}
+    assert said[0] is None
+    assert "patience does nothing" in said[1][0]
+
+
 def test_stale_statistics_are_noticed_and_mended(context: MakeContext) -> None:
     network = tiny_network(momentum=0.9999)
     gamma, beta, mean, variance = weights(network, "norm")
@@ -196,6 +202,35 @@ def test_reestimated_statistics_are_the_mean_over_batches() -> None:
     np.testing.assert_allclose(mean, groups.mean(axis=1).mean(axis=0), atol=1e-5)
     np.testing.assert_allclose(variance, groups.var(axis=1).mean(axis=0), rtol=1e-3)
     assert network.get_layer("norm").momentum == 0.9
+
+
+def test_batches_larger_than_the_sample_are_cut_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    from featherlite.training import batchnorm
+
+    monkeypatch.setattr(batchnorm, "PHOTOS", 16)
+    whole, cut = tiny_network(), tiny_network()
+    batchnorm.reestimate(cut, TRAIN.images, np.arange(24), 20)
+    batchnorm.reestimate(whole, TRAIN.images, np.arange(16), 16)
+    assert weights(cut, "norm")[2].any()
+    assert same(weights(cut, "norm"), weights(whole, "norm"))
+
+
+def test_weights_that_are_no_numbers_are_told_without_validation_too(context: MakeContext) -> None:
+    """One step whose loss is finite and whose gradient is not: there is no next batch that would tell."""
+    import keras
+
+    @keras.ops.custom_gradient
+    def breaking(x: Any) -> Any:
+        return keras.ops.convert_to_tensor(x), lambda *_, upstream=None: keras.ops.full_like(x, np.nan)
+
+    inputs = keras.Input((PX, PX, 3))
+    x = keras.layers.GlobalAveragePooling2D(name="head_pool")(inputs)
+    x = keras.layers.Lambda(breaking)(keras.layers.Dense(3, name="head_logits")(x))
+    network = keras.Model(inputs, x)
+    before = weights(network)
+    with pytest.raises(TrainingError, match="not a finite number at epoch 1"):
+        trained(context, network, val=None, epochs=1, batch=24)
+    assert same(weights(network), before)
 
 
 def test_destroyed_weights_are_rescued_at_a_lower_rate(context: MakeContext, learned: Callable[[], Any]) -> None:

@@ -72,6 +72,23 @@ def test_the_factor_lowers_the_rate_of_a_built_optimizer() -> None:
     assert float(optimizer.learning_rate) == pytest.approx(0.1)
 
 
+def test_averages_come_and_go_bit_for_bit_under_a_constraint_too() -> None:
+    start = np.random.default_rng(1).normal(size=(5, 40)).astype(np.float32)
+    constraint = keras.constraints.UnitNorm(axis=0)
+    weight = keras.Variable(np.asarray(constraint(keras.ops.convert_to_tensor(start))), name="kernel")
+    weight.constraint = constraint
+    optimizer = optimizer_for(FitConfig(), np.full(3, 0.1, np.float32), 0.5)
+    optimizer.build([weight])
+    for seed in range(3):
+        optimizer.apply([keras.ops.convert_to_tensor(np.random.default_rng(seed).normal(size=(5, 40)))])
+    before = weight.numpy()
+    optimizer.swap_averages()
+    assert not np.array_equal(weight.numpy(), before)
+    np.testing.assert_allclose(np.linalg.norm(weight.numpy(), axis=0), 1.0, atol=1e-5)
+    optimizer.swap_averages()
+    assert np.array_equal(weight.numpy(), before)
+
+
 def test_kernels_are_what_is_neither_bias_nor_norm() -> None:
     names = {f"{v.path.split('/')[-2]}/{v.name}" for v in tiny_network().trainable_variables if is_kernel(v)}
     assert names == {"conv/kernel", "head_logits/kernel"}

@@ -7,6 +7,7 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from featherlite.step import Context
 from featherlite.training.augment.config import AugmentConfig
@@ -179,10 +180,24 @@ def test_every_key_is_explained_on_the_command_line() -> None:
 
 def test_registries_hold_what_the_config_names() -> None:
     """Adding a loss, an optimizer or a schedule is one entry and one word."""
-    from featherlite.training.batches import POWERS
     from featherlite.training.losses import LOSSES
     from featherlite.training.optimizers import OPTIMIZERS
+    from featherlite.training.sampling import POWERS
     from featherlite.training.schedule import SCHEDULES
 
     for key, registry in (("loss", LOSSES), ("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("sampling", POWERS)):
         assert set(get_args(FitConfig.model_fields[key].annotation)) == set(registry)
+
+
+@pytest.mark.parametrize("key", ["momentum", "plateau_patience", "plateau_factor", "focal_gamma", "effective_beta"])
+def test_a_setting_that_would_do_nothing_is_refused(key: str) -> None:
+    needs, value = OPTIONS[key]
+    FitConfig(**{**needs, key: value})
+    with pytest.raises(ValidationError, match=f"{key} is a setting of .* and does nothing with"):
+        FitConfig(**{key: value})
+
+
+@pytest.mark.parametrize("key", ["unlock_rate_decay", "progressive_augment"])
+def test_a_setting_without_what_it_changes_is_refused(key: str) -> None:
+    with pytest.raises(ValidationError, match=f"{key} does nothing without"):
+        FitConfig(**{key: OPTIONS[key][1]})

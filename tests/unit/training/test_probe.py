@@ -17,8 +17,8 @@ from featherlite.errors import DataError, RequestError
 from featherlite.models.logits import network_logits
 from featherlite.preprocess import softmax
 from featherlite.step import Context
-from featherlite.training.fitting import fit_last_layer
 from featherlite.training.probe import ProbeConfig
+from featherlite.training.probing.last_layer import fit_last_layer
 
 from .conftest import PX, colored_photos, tiny_network
 

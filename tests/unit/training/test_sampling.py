@@ -28,6 +28,14 @@ def test_class_weights_by_hand() -> None:
     assert class_weights(np.array([-1, -1]), 2, FitConfig(class_weights="balanced")).tolist() == [1, 1]
 
 
+def test_class_weights_leave_the_loss_as_large_as_it_was_whatever_is_drawn() -> None:
+    # Drawn evenly, weights in proportion to 1/12 and 1/3 have mean 1 as 0.4 and 1.6; by roots, 12 and 3 photos come as
+    # 2 and 1 of 3: w (2 + 4) / 3 = 1, so 0.5 and 2.
+    for sampling, expected in (("balanced", [0.4, 1.6, 0]), ("square_root", [0.5, 2.0, 0])):
+        both = FitConfig.model_validate({"class_weights": "balanced", "sampling": sampling})
+        np.testing.assert_allclose(class_weights(LABELS, 3, both), expected, rtol=1e-6)
+
+
 def test_weights_scale_the_targets_and_unlabelled_photos_have_none() -> None:
     from featherlite.training.batches import Batches
 

@@ -44,6 +44,13 @@ def test_every_schedule_stays_within_the_peak_and_can_do_one_step(name: str) -> 
     assert np.isfinite(rates(name, 1, 0.1, warmup=0.3)).all()
 
 
+@pytest.mark.parametrize("name", sorted(SCHEDULES))
+def test_a_course_too_short_to_rise_and_fall_has_the_peak_rate(name: str) -> None:
+    assert rates(name, 1, 0.1, warmup=0.3).tolist() == [np.float32(0.1)]
+    assert rates(name, 2, 0.1, warmup=0.3).tolist() == [np.float32(0.1)] * 2
+    assert rates(name, 0, 0.1, warmup=0.3).shape == (0,)
+
+
 def test_the_compiled_table_gives_the_same_rates_and_then_the_last_one() -> None:
     from featherlite.training.trainee import RateTable
 

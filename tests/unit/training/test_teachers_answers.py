@@ -53,6 +53,16 @@ def answers_of(folder: Path, count: int = 2 * BLOCK + 5, views: int = 2, teacher
     return Answers(asking, folder, views)
 
 
+def test_a_long_asking_makes_few_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each shard is an open file as long as it is read from."""
+    monkeypatch.setattr(answers_module, "SHARD", 1)
+    monkeypatch.setattr(answers_module, "SHARDS", 3)
+    answers = answers_of(tmp_path, views=4)  # 12 blocks
+    answers.build(Silent())
+    assert len(list(tmp_path.glob("*.npy"))) == 3
+    assert np.isfinite(answers(np.arange(2 * BLOCK + 5), 3)).all()
+
+
 # ---- views -------------------------------------------------------------------------------------------------------
 
 

@@ -48,3 +48,4 @@ def test_of_every_head_the_pool_is_found(settings: dict[str, Any], color_bundle:
     pooled = pooled_features(network)
     backbone = [layer for layer in network.layers if not layer.name.startswith("head_")][-1]
     assert tuple(pooled.shape) == (None, backbone.output.shape[-1])
+    assert pooled is network.get_layer("head_pool").output  # a cosine head drops out before it has the direction

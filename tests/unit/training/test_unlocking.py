@@ -70,6 +70,26 @@ def test_patience_goes_on_to_the_next_stage_and_stops_in_the_last(context: Calla
     assert result.epochs == len(result.curve) < 8
 
 
+def test_patience_waits_for_the_networks_own_size(context: Callable[..., Context]) -> None:
+    """At next to no rate nothing improves: the small size has all its epochs, the own one those of patience."""
+    config = FitConfig(**(QUICK | {"head_epochs": 0, "rate": 1e-12}), progressive=(8, 16), epochs=10, patience=1)
+    train, val = colored_photos(12, 1), colored_photos(6, 2, "val")
+    result = fit(block_network(), train, val, config, context())
+    assert [entry["phase"] for entry in result.curve] == ["8 px"] * 5 + ["16 px"]
+    assert result.stopped_early
+
+
+@pytest.mark.parametrize(("photos", "learns"), [(20, False), (32, True)])
+def test_norms_rest_where_a_micro_batch_is_small(photos: int, learns: bool) -> None:
+    """20 photos in 4 micro-batches of one step are 5 at a time, whatever `batch` is."""
+    from featherlite.training.unlocking import choose_layers, phases_of
+
+    network, config = block_network(norm=True), FitConfig(batch=32, accumulate=4, head_epochs=0)
+    choose_layers(network, phases_of(network, config)[0], config, photos, [True] * len(network.layers))
+    assert network.get_layer("a_norm").trainable is learns
+    assert network.get_layer("a_conv").trainable
+
+
 def test_deeper_layers_step_in_proportion(context: Callable[..., Context]) -> None:
     """One SGD step without momentum moves a weight by its rate times its gradient."""
     moved = {}

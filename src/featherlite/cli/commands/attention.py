@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Sequence
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -85,7 +86,7 @@ def _photos(paths: Sequence[Path]) -> Iterator[tuple[Path, Path]]:
     """
     from featherlite.runtime.predictor import SUFFIXES
 
-    taken: dict[Path, int] = {}
+    taken: set[str] = set()
     for path in paths:
         within = path.is_dir()
         found = sorted(one for one in path.rglob("*") if one.is_file()) if within else [path]
@@ -93,8 +94,11 @@ def _photos(paths: Sequence[Path]) -> Iterator[tuple[Path, Path]]:
             if within and (file.suffix.lower() not in SUFFIXES or file.name.endswith(ENDING)):
                 continue
             named = (file.relative_to(path) if within else Path(file.name)).with_suffix("")
-            count = taken[named] = taken.get(named, 0) + 1
-            yield file, named.with_name(named.name + (f"-{count}" if count > 1 else "") + ENDING)
+            endings = chain([ENDING], (f"-{number}{ENDING}" for number in count(2)))
+            pictures = (named.with_name(named.name + ending) for ending in endings)
+            picture = next(one for one in pictures if str(one).casefold() not in taken)
+            taken.add(str(picture).casefold())  # A.jpg and a.png are one file on some disks
+            yield file, picture
 
 
 def _written(

@@ -61,9 +61,7 @@ def main(argv: Sequence[str], terminal: Terminal) -> int:
             options.out,
             only=[name.strip() for names in options.only for name in names.split(",")],
             rounds=options.rounds,
-            command=shlex.join(
-                ["featherlite", "compare", *(word for word in argv if word not in ("--json", "--quiet", "--debug"))]
-            ),
+            command=_again(argv),
             progress=terminal.progress(),
             tell=terminal.show,
         )
@@ -75,6 +73,18 @@ def main(argv: Sequence[str], terminal: Terminal) -> int:
     page = _show(comparison, options.out, terminal)
     terminal.finish({**comparison.document(), "out": str(options.out), "report": str(page)})
     return 1 if any(row.status == "failed" for row in comparison.rows) else 0
+
+
+def _again(argv: Sequence[str]) -> str:
+    """The command that makes the whole comparison again: --only is how it was made, not what it holds."""
+    words = ["featherlite", "compare"]
+    given = iter(argv)
+    for word in given:
+        if word == "--only":
+            next(given, None)
+        elif word not in ("--json", "--quiet", "--debug") and not word.startswith("--only="):
+            words.append(word)
+    return shlex.join(words)
 
 
 def _study(options: CompareOptions) -> Study:

@@ -31,7 +31,9 @@ __all__ = ["BLOCK", "Answers", "Asking", "store_folder"]
 BLOCK = 64
 """Photos that a teacher answers at once."""
 SHARD = 16
-"""Blocks to a shard: what a kill loses at most."""
+"""Blocks to a shard, at least: what a kill loses."""
+SHARDS = 256
+"""Shards that one asking makes, at most: each is an open file for as long as it is read from."""
 SPARED = 0.95
 """Share of the free disk that the store may take."""
 
@@ -104,7 +106,7 @@ class Answers:
         ready_store(self.folder)
         photos = sum(len(self._rows(block)) for _, block in missing)
         progress.start(f"Asking the teacher {self.asking.teacher.facts.name}", photos)
-        for part in chunks(missing, SHARD):
+        for part in chunks(missing, max(SHARD, -(-len(missing) // SHARDS))):
             self._write(part, progress)
         progress.finish()
         self._known = self._stored()

@@ -29,7 +29,7 @@ class NetworkTeacher(Teacher):
         self._model = keras.Model(network.inputs[0], [network.outputs[0], pooled])
         facts = TeacherFacts(
             name=name,
-            identity=hashlib.sha256(b"network/1" + bundle.read(NETWORK)).hexdigest(),
+            identity=hashlib.sha256(b"network/2" + bundle.read(NETWORK)).hexdigest(),
             labels=tuple(label.name for label in bundle.labels),
             preprocess=bundle.preprocess,
             parameters=count_parameters(network),

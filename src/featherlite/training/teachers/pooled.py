@@ -8,14 +8,18 @@ import keras
 
 __all__ = ["pooled_features"]
 
-HEAD = "head_"
+HEAD, POOL = "head_", "head_pool"
 
 
 def pooled_features(network: keras.Model) -> Any:
-    """The tensor [n, d] that the first dense layer of the head reads, before any dropout; one of the graph's own.
+    """The tensor [n, d] that comes out of the pooling, before any dropout; one of the graph's own.
 
-    Where no head can be told from the rest, it is what the last layer with weights reads, averaged over the map.
+    Where no layer of the head is called `head_pool`, it is what the first dense layer of the head reads; where no head
+    can be told from the rest, what the last layer with weights reads, averaged over the map.
     """
+    pool = next((layer.output for layer in network.layers if layer.name == POOL), None)
+    if pool is not None and len(getattr(pool, "shape", ())) == 2:
+        return pool
     learners = [layer for layer in network.layers if layer.weights and _single(layer) is not None]
     vectors = [layer for layer in learners if len(_single(layer).shape) == 2]
     heads = [layer for layer in vectors if layer.name.startswith(HEAD)]

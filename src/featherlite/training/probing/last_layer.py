@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featherlite.errors import DataError, RequestError
-from featherlite.training.frozen import last_layer, plain_features, view_features
 from featherlite.training.inputs import check_photos
-from featherlite.training.linear import Fitter, Linear, Scaling, Task, folds_of, log_loss, temperature
+from featherlite.training.probing.features import last_layer, plain_features, view_features
+from featherlite.training.probing.linear import Fitter, Linear, Scaling, Task, folds_of, log_loss, temperature
 
 if TYPE_CHECKING:
     from featherlite.data.photos import PhotoSet

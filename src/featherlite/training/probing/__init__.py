@@ -1,0 +1,1 @@
+"""Probing: one layer fitted in closed or convex form on what the frozen layers before it say of photos."""
