@@ -311,3 +311,17 @@ def test_the_labels_beside_a_foreign_file_are_found_by_their_number(real_data: P
     teacher = teacher_of(str(real_data / CUB), stated="unit")
     assert teacher.facts.labels[0] == "001.Black_footed_Albatross"
     assert teacher.facts.features == 128
+
+
+@pytest.mark.parametrize("within", ["", "bundle"])
+def test_a_recipe_takes_a_bundle_or_the_folder_of_a_run_as_teacher(tmp_path: Path, within: str) -> None:
+    from featherlite.errors import RecipeError
+    from featherlite.recipe import load_recipe
+
+    place = tmp_path / "teacher" / within
+    Bundle({"note.txt": b"1"}).save(place)
+    asked = f'distill.teacher=["{tmp_path / "teacher"}"]'
+    recipe = load_recipe("mcu-distilled", [asked])
+    assert next(plan for plan in recipe.steps if plan.id == "distill").config.files() == (place / "bundle.json",)
+    with pytest.raises(RecipeError, match="there is no file"):
+        load_recipe("mcu-distilled", [f'distill.teacher=["{tmp_path / "nobody"}"]'])

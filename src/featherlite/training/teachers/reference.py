@@ -38,7 +38,8 @@ class Reference:
         """Every file that decides what this teacher says; bundle.json holds the hashes of a whole bundle."""
         if self.path.suffix == ".tflite" and not self.path.is_dir():
             return (self.path, *([self.labels] if self.labels else _beside(self.path)))
-        return (self.path / "bundle.json", self.path / "bundle" / "bundle.json")
+        own, of_run = (folder / "bundle.json" for folder in (self.path, self.path / "bundle"))
+        return (of_run,) if of_run.is_file() and not own.is_file() else (own,)
 
 
 def references(named: Sequence[str], labels: Sequence[Path] = ()) -> tuple[Reference, ...]:
