@@ -9,7 +9,7 @@ from itertools import pairwise
 from featherlite.comparison import Comparison, Latency, Pair, Precision, Row, SeedScore
 from featherlite.errors import DataError
 from featherlite.evaluate.answers import Answers, read_answers
-from featherlite.evaluate.latency import Timings
+from featherlite.evaluate.cost.latency import Timings
 from featherlite.evaluate.pooled import INTERVAL, INTERVAL_OF_SEEDS, mean_estimate, mean_macro_f1
 from featherlite.evaluate.recommend import Candidate, Recommendation, recommend
 from featherlite.evaluate.significance import flip_test, holm, paired_test

@@ -16,8 +16,8 @@ from typing import Any
 from featherlite.bundle import storage_guard, write_atomically
 from featherlite.comparison import Comparison
 from featherlite.errors import RequestError, UnexpectedError
-from featherlite.evaluate.latency import Timed, Timings, time_artefacts
-from featherlite.evaluate.machine import machine_facts
+from featherlite.evaluate.cost.latency import Timed, Timings, time_artefacts
+from featherlite.evaluate.cost.machine import machine_facts
 from featherlite.recipe import Recipe
 from featherlite.run import (
     cache_folder,

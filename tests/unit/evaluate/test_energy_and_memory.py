@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from featherlite.evaluate.energy import Meter
-from featherlite.evaluate.machine import machine_facts
-from featherlite.evaluate.memory import PeakMemory, peak_bytes
+from featherlite.evaluate.cost.energy import Meter
+from featherlite.evaluate.cost.machine import machine_facts
+from featherlite.evaluate.cost.memory import PeakMemory, peak_bytes
 
 
 def zone(root: Path, name: str, what: str, microjoules: int, reach: int = 1_000_000_000) -> Path:
@@ -67,7 +67,7 @@ def test_the_peak_is_read_from_the_status(tmp_path: Path) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="VmHWM is Linux's")
 def test_memory_that_was_used_and_freed_counts_after_the_start_and_not_before() -> None:
     script = (
-        "from featherlite.evaluate.memory import PeakMemory\n"
+        "from featherlite.evaluate.cost.memory import PeakMemory\n"
         "before = bytearray(80_000_000); del before\n"
         "memory = PeakMemory(); block = bytearray(40_000_000); del block\n"
         "print(memory.grown())"

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from featherlite.bundle import Bundle
-from featherlite.evaluate import latency
-from featherlite.evaluate.latency import time_artefacts
+from featherlite.evaluate.cost import latency
+from featherlite.evaluate.cost.latency import time_artefacts
 
 
 def test_artefacts_are_timed_in_processes_of_their_own(quantized: Bundle) -> None:

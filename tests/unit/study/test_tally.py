@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from featherlite.comparison import Comparison
-from featherlite.evaluate.latency import Timed, Timings
+from featherlite.evaluate.cost.latency import Timed, Timings
 from featherlite.evaluate.significance import mcnemar
 from featherlite.history import wilson
 from featherlite.study.plan import Study, parse_study

@@ -10,7 +10,7 @@ from PIL import Image
 
 from featherlite.comparison import read_comparison
 from featherlite.errors import RequestError
-from featherlite.evaluate.latency import Timed, Timings
+from featherlite.evaluate.cost.latency import Timed, Timings
 from featherlite.study import walk
 from featherlite.study.crew import Crew
 from featherlite.study.plan import Study, parse_study

@@ -87,7 +87,7 @@ def _stretch(artefact: Path, threads: int, seconds: float) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="featherlite-latency-") as folder:
         out = Path(folder, "found.json")
         run_worker(
-            "featherlite.evaluate.latency_worker",
+            "featherlite.evaluate.cost.latency_worker",
             [str(artefact.resolve()), str(threads), str(seconds), str(out)],
             what="Timing the artefact",
             timeout_s=TIMEOUT_S,

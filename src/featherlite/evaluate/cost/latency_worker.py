@@ -1,4 +1,4 @@
-"""The process in which an artefact is timed: `python -m featherlite.evaluate.latency_worker`.
+"""The process in which an artefact is timed: `python -m featherlite.evaluate.cost.latency_worker`.
 
 Arguments: the .tflite, how many threads, for how many seconds to run, and where to write what was found (JSON): the
 milliseconds of every run after the warm-up, the memory that it took, and the energy where the machine tells.
@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from featherlite.errors import FeatherliteError
-from featherlite.evaluate.energy import Meter
-from featherlite.evaluate.memory import PeakMemory
+from featherlite.evaluate.cost.energy import Meter
+from featherlite.evaluate.cost.memory import PeakMemory
 from featherlite.runtime.interpreter import LiteRTRuntime
 from featherlite.runtime.worker import FAILURE
 

@@ -1,0 +1,1 @@
+"""What an artefact costs where it runs: time, memory, energy, and on which machine that was."""
