@@ -2,8 +2,8 @@
 
     python benchmarks/studies.py [CASE ...] [--out FOLDER]
 
-Needs $FEATHERLITE_TEST_DATA with `flowers`, `birds` and `weights`. Without a case it runs them all, in an order in which
-each finds the teacher that it needs: many hours on two cores. A study that was stopped goes on where it was.
+Needs $FEATHERLITE_TEST_DATA with `flowers`, `birds` and `weights`. Without a case it runs them all, in an order in
+which each finds the teacher that it needs: many hours on two cores. A study that was stopped goes on where it was.
 """
 
 from __future__ import annotations
