@@ -27,6 +27,7 @@ FLOORS = {
     "bundle": 2,
     "preprocess": 2,
     "download": 2,
+    "hub": 2,
     "history": 2,
     "code_version": 2,
     "comparison": 2,

@@ -91,12 +91,12 @@ def test_the_ladder_is_the_same(ladders: dict[str, Any]) -> None:
 def test_the_scores_are_the_same(ladders: dict[str, Any]) -> None:
     compared = 0
     for ours, theirs in zip(*ladders.values(), strict=True):
-        if ours.get("top1"):
+        if ours.get("top1") and ours["step"] != "build":  # each backend draws an untaught head by its own generator
             count = ours["top1"]["n"]
             assert theirs["top1"]["n"] == count
             assert abs(theirs["top1"]["value"] - ours["top1"]["value"]) * count <= PHOTOS_APART + 1e-9, ours["step"]
             compared += 1
-    assert compared >= 5
+    assert compared >= 4
 
 
 def test_the_artefact_made_under_jax_agrees_in_every_runtime(ladders: dict[str, Any]) -> None:
