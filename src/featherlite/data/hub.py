@@ -9,31 +9,28 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import logging
-import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from featherlite.bundle import storage_guard, write_atomically
 from featherlite.data.containers import IMAGE_SUFFIXES, NAME_FILES
 from featherlite.data.tar import member_fault
-from featherlite.download import Remote, download
 from featherlite.errors import DataError, MissingExtraError, RequestError, StorageError
+from featherlite.hub import COMMIT, HubError, HubFile, Repository, ask, endpoint, fetch_file
 from featherlite.step import Progress, Silent
 
-__all__ = ["HubFile", "HubPlan", "HubSet", "fetch_plan", "hub_plan", "hub_set", "resolve"]
+__all__ = ["HubPlan", "HubSet", "fetch_plan", "hub_plan", "hub_set", "resolve"]
 
 log = logging.getLogger("featherlite")
 
 PREFIX = "hub:"
 NAME = re.compile(r"hub:([\w.-]+/[\w.-]+)(?:@(.+))?")
-COMMIT = re.compile(r"[0-9a-f]{40}")
-ENDPOINT = "https://huggingface.co"
 TIMEOUT_S = 20.0
+"""For how long the hub may be silent."""
 HINT = (
     "Check the network and HF_ENDPOINT, then run the same command again: it goes on where it stopped. A set that was"
     " fetched whole before is used without a network."
@@ -46,16 +43,6 @@ class HubSet:
 
     name: str
     revision: str = "main"
-
-
-@dataclass(frozen=True)
-class HubFile:
-    """One file to fetch; `sha256` or `git` (its id in git), as the hub tells them."""
-
-    path: str
-    size: int
-    sha256: str = ""
-    git: str = ""
 
 
 @dataclass(frozen=True)
@@ -126,23 +113,11 @@ def hub_plan(wanted: HubSet) -> HubPlan:
         DataError: no such set, not reachable, or it holds neither Parquet files nor photos.
         MissingExtraError: the extra 'hub' is not installed.
     """
-    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
-        raise DataError(
-            f"hub:{wanted.name} is not fetched: HF_HUB_OFFLINE is set.", "Unset it, or fetch the set before."
-        )
-    hub = _library()
     try:
-        facts = hub.HfApi(endpoint=_endpoint()).dataset_info(
-            wanted.name, revision=wanted.revision, files_metadata=True, timeout=TIMEOUT_S
-        )
-    except Exception as error:  # the library's own, its HTTP library's (which changes between versions), or the disk's
-        raise _refusal(wanted, error) from None
-    commit = str(facts.sha or "")
-    if not COMMIT.fullmatch(commit):
-        raise DataError(f"{_endpoint()} names no commit for {wanted.name}: it is no hub.", HINT)
-    files = _chosen(wanted, [_file(entry) for entry in facts.siblings or []])
-    card = facts.card_data.to_dict() if facts.card_data is not None else {}
-    return HubPlan(wanted, commit, files, str(card.get("license") or "unknown"))
+        facts = ask(_repository(wanted))
+    except HubError as refusal:
+        raise _worded(wanted, refusal) from None
+    return HubPlan(wanted, facts.commit, _chosen(wanted, facts.files), facts.license or "unknown")
 
 
 def fetch_plan(plan: HubPlan, place: Path, progress: Progress) -> Path:
@@ -161,27 +136,14 @@ def fetch_plan(plan: HubPlan, place: Path, progress: Progress) -> Path:
         if plan.size - there > free:
             raise StorageError(f"{draft} has {free} bytes free, and {plan.size - there} are needed.", "Make room.")
         progress.start(f"Fetching {plan.wanted.name}", plan.size)
-        for file in plan.files:
-            _fetch(plan, file, draft, progress)
+        try:
+            for file in plan.files:
+                fetch_file(_repository(plan.wanted), plan.commit, file, draft / file.path, _Share(progress))
+        except HubError as refusal:
+            raise _worded(plan.wanted, refusal) from None
         progress.finish()
         draft.rename(place)
     return place
-
-
-def _fetch(plan: HubPlan, file: HubFile, draft: Path, progress: Progress) -> None:
-    """Adds one file to the draft. The hub says where it lies; the token goes to the hub and to nobody else."""
-    hub = _library()
-    url = hub.hf_hub_url(plan.wanted.name, file.path, repo_type="dataset", revision=plan.commit, endpoint=_endpoint())
-    try:
-        place = str(hub.get_hf_file_metadata(url, timeout=TIMEOUT_S, endpoint=_endpoint()).location)
-    except Exception as error:
-        raise _refusal(plan.wanted, error) from None
-    headers = hub.utils.build_hf_headers() if urlsplit(place).netloc == urlsplit(_endpoint()).netloc else {}
-    digest = f"sha256:{file.sha256}" if file.sha256 else f"git:{file.git}" if file.git else ""
-    identity = f"{plan.wanted.name}@{plan.commit}/{file.path}"
-    download(
-        Remote(place, file.size, digest, identity, headers), draft / file.path, _Share(progress), timeout_s=TIMEOUT_S
-    )
 
 
 class _Share(Silent):
@@ -195,12 +157,11 @@ class _Share(Silent):
         self._whole.advance(units, note)
 
 
-def _file(entry: Any) -> HubFile:
-    sha256 = entry.lfs.sha256 if entry.lfs is not None else ""
-    return HubFile(str(entry.rfilename), int(entry.size or 0), str(sha256 or ""), str(entry.blob_id or ""))
+def _repository(wanted: HubSet) -> Repository:
+    return Repository("dataset", wanted.name, wanted.revision, TIMEOUT_S)
 
 
-def _chosen(wanted: HubSet, files: list[HubFile]) -> tuple[HubFile, ...]:
+def _chosen(wanted: HubSet, files: Sequence[HubFile]) -> tuple[HubFile, ...]:
     """The Parquet files, else the photos; with the names of classes, where a file has them."""
     for file in files:
         fault = member_fault(file.path)
@@ -218,32 +179,24 @@ def _chosen(wanted: HubSet, files: list[HubFile]) -> tuple[HubFile, ...]:
     return tuple(sorted([*(parquet or photos), *names], key=lambda file: file.path))
 
 
-def _refusal(wanted: HubSet, error: Exception) -> DataError:
-    """The error of the hub, or of the way there, in our words."""
-    name, hub = f"hub:{wanted.name}", _endpoint()
-    kinds = {kind.__name__ for kind in type(error).__mro__}
-    if kinds & {"RevisionNotFoundError", "EntryNotFoundError"}:
-        return DataError(f"{name} has no revision '{wanted.revision}', or no such file.", "See its page on the hub.")
-    if "GatedRepoError" in kinds:
-        return DataError(f"{name} is gated.", "Agree to its terms on its page, and set HF_TOKEN.")
-    if kinds & {"RepositoryNotFoundError", "HFValidationError"}:
-        return DataError(f"{hub} knows no data set '{wanted.name}'.", "Check its name; private sets need HF_TOKEN.")
-    if isinstance(error, OSError) and error.errno is not None and "ConnectionError" not in kinds:
-        raise error
-    why = str(error).strip().partition("\n")[0][:200] or type(error).__name__
-    return DataError(f"{name} cannot be fetched from {hub}: {why}.", HINT)
-
-
-def _endpoint() -> str:
-    return (os.environ.get("HF_ENDPOINT") or ENDPOINT).rstrip("/")
-
-
-def _library() -> Any:
-    try:
-        import huggingface_hub
-    except ImportError:
-        raise MissingExtraError("hub", "Fetching a data set of the Hugging Face hub") from None
-    return huggingface_hub
+def _worded(wanted: HubSet, refusal: HubError) -> DataError:
+    """What the hub refuses, in words for a data set."""
+    name, hub = wanted.name, endpoint()
+    match refusal.cause:
+        case "no repository":
+            return DataError(f"{hub} knows no data set '{name}'.", "Check its name; private sets need HF_TOKEN.")
+        case "no revision" | "no file":
+            return DataError(
+                f"hub:{name} has no revision '{wanted.revision}', or no such file.", "See its page on the hub."
+            )
+        case "gated":
+            return DataError(f"hub:{name} is gated.", "Agree to its terms on its page, and set HF_TOKEN.")
+        case "no hub":
+            return DataError(f"{hub} names no commit for {name}: it is no hub.", HINT)
+        case "offline":
+            return DataError(f"hub:{name} is not fetched: HF_HUB_OFFLINE is set.", "Unset it, or fetch the set before.")
+        case "unreachable":
+            return DataError(f"hub:{name} cannot be fetched from {hub}: {refusal.why}.", HINT)
 
 
 @contextlib.contextmanager

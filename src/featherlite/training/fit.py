@@ -94,9 +94,10 @@ class _Fitting:
         self.weights: Snapshot
 
     def run(self) -> FitResult:
+        from featherlite.training.augment.geometry import on_accelerator
         from featherlite.training.judging import Judge
         from featherlite.training.phases import reseed, start_phase
-        from featherlite.training.trainee import on_accelerator, set_precision
+        from featherlite.training.trainee import set_precision
         from featherlite.training.unlocking import choose_layers, phases_of
 
         network, config, ctx = self.network, self.config, self.ctx

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featherlite.models.logits import network_logits
+from featherlite.training.augment.geometry import on_accelerator
 from featherlite.training.batches import Batches, is_weighted, steps_per_epoch
 from featherlite.training.batchnorm import reestimate
 from featherlite.training.config import FitConfig
@@ -18,7 +19,7 @@ from featherlite.training.features import SplitNetwork, split_network
 from featherlite.training.guide import LOGITS, Guided
 from featherlite.training.plan import HEAD_PHASE, Phase
 from featherlite.training.resize import size_at
-from featherlite.training.trainee import Averaged, compile_for, on_accelerator, penalized, trainee_of
+from featherlite.training.trainee import Averaged, compile_for, penalized, trainee_of
 from featherlite.training.unlocking import rate_factors
 
 if TYPE_CHECKING:

@@ -23,7 +23,6 @@ __all__ = [
     "Penalty",
     "RateTable",
     "compile_for",
-    "on_accelerator",
     "optimizer_for",
     "penalized",
     "set_precision",
@@ -104,11 +103,6 @@ def compile_for(
     model.compile(optimizer, loss, loss_weights=shares, metrics=metrics, jit_compile="auto")
     optimizer.build(model.trainable_variables)
     return optimizer
-
-
-def on_accelerator() -> bool:
-    """Whether the backend computes on something other than the CPU."""
-    return any(not device.lower().startswith("cpu") for device in keras.distribution.list_devices())
 
 
 def set_precision(network: keras.Model, policy: str) -> None:

@@ -10,6 +10,7 @@ from PIL import Image
 
 from featherlite.preprocess import network_input
 from featherlite.training.augment.config import ALL_OFF
+from featherlite.training.augment.draws import draw
 from featherlite.training.config import FitConfig
 
 IDENTITY_AFFINE = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0)
@@ -246,6 +247,34 @@ def test_every_backend_resamples_alike() -> None:
     theirs = np.asarray(resample(photos, matrix, projective=True))
     assert np.abs(ours - theirs).mean() < 1e-3
     assert np.quantile(np.abs(ours - theirs), 0.99) < 1e-3  # but for the seams of the mirrored outside
+
+
+def test_on_an_accelerator_all_of_it_compiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """XLA has no kernel for TensorFlow's own transform: one such layer would keep the step from being compiled."""
+    import tensorflow as tf
+
+    from featherlite.training.augment import geometry
+    from featherlite.training.augment.layer import Augment
+
+    keys = config(rotate_deg=20.0, zoom=0.3, brightness=0.3)
+    assert not Augment(keys).supports_jit
+    photos = np.random.default_rng(1).integers(0, 256, (4, 24, 32, 3), dtype=np.uint8)
+    inputs = {"photos": photos, **draw(keys, np.random.default_rng(2), 4, 24, 32)}
+    usual = np.asarray(Augment(keys)(inputs))
+    monkeypatch.setattr(geometry, "on_accelerator", lambda: True)
+    layer = Augment(keys)
+    assert layer.supports_jit
+    compiled = np.asarray(tf.function(layer, jit_compile=True)(inputs))
+    assert np.quantile(np.abs(compiled - usual), 0.99) < 1e-3
+
+
+def test_without_strength_photos_are_left_alone() -> None:
+    from featherlite.training.augment.layer import Augment
+
+    photos = np.random.default_rng(1).integers(0, 256, (4, 24, 32, 3), dtype=np.uint8)
+    keys = config(augment=0.0)
+    seen = Augment(keys)({"photos": photos, **draw(keys, np.random.default_rng(2), 4, 24, 32)})
+    np.testing.assert_array_equal(np.asarray(seen), network_input(photos))
 
 
 # ---- RandAugment -------------------------------------------------------------------------------------------------

@@ -333,11 +333,11 @@ def test_a_rate_is_searched_for_once_and_kept(context: MakeContext, monkeypatch:
 
 
 def test_where_results_cannot_repeat_it_says_so(context: MakeContext, monkeypatch: pytest.MonkeyPatch) -> None:
-    import featherlite.training.trainee as trainee
+    from featherlite.training.augment import geometry
 
     _, _, ctx = trained(context, val=None, epochs=1)
     assert "warnings" not in ctx.details
-    monkeypatch.setattr(trainee, "on_accelerator", lambda: True)
+    monkeypatch.setattr(geometry, "on_accelerator", lambda: True)
     for _ in range(2):  # the second goes on from what the first stored
         _, _, ctx = trained(context, val=None, epochs=1, mixed_precision=False)
         (warning,) = ctx.details["warnings"]

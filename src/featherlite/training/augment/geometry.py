@@ -82,10 +82,20 @@ def after(numbers: Numbers, affine: Any, later: Any) -> Any:
     return terms(numbers, numbers.xp.matmul(homogeneous(numbers, affine), later))
 
 
+def on_accelerator() -> bool:
+    """Whether the backend computes on something other than the CPU."""
+    return any(not device.lower().startswith("cpu") for device in keras.distribution.list_devices())
+
+
+def compilable() -> bool:
+    """Whether resampling is made of what XLA can compile: TensorFlow's own kernel, the quicker one on a CPU, is not."""
+    return keras.backend.backend() != "tensorflow" or on_accelerator()
+
+
 def resample(photos: Any, affine: Any, *, projective: bool) -> Any:
     """The photos float32 [n, h, w, 3] resampled bilinearly as the terms [n, 8] say, mirrored beyond their edges."""
-    # Keras honors the last two terms under TensorFlow alone.
-    if projective and keras.backend.backend() != "tensorflow":
+    # Keras honors the last two terms under TensorFlow's kernel alone.
+    if compilable() and (projective or keras.backend.backend() == "tensorflow"):
         return gathered(photos, affine)
     return ops.image.affine_transform(
         photos, affine, interpolation="bilinear", fill_mode="reflect", data_format="channels_last"

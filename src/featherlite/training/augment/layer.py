@@ -11,7 +11,7 @@ from featherlite.training.augment.blend import blend
 from featherlite.training.augment.color import recolor
 from featherlite.training.augment.config import AugmentConfig
 from featherlite.training.augment.erase import erase
-from featherlite.training.augment.geometry import resample
+from featherlite.training.augment.geometry import compilable, resample
 from featherlite.training.augment.randaugment import touch_up
 from featherlite.training.augment.weather import under_weather
 
@@ -27,12 +27,13 @@ class Augment(keras.layers.Layer):  # type: ignore[misc]
     def __init__(self, config: AugmentConfig | None = None, **options: Any) -> None:
         super().__init__(dtype="float32", trainable=False, **options)
         self.config = config or AugmentConfig()
-        # TensorFlow has no XLA kernel for its projective transform; elsewhere it is made of plain operations.
-        self.supports_jit = keras.backend.backend() != "tensorflow"
+        self.supports_jit = compilable()
 
     def call(self, inputs: dict[str, Any]) -> Any:
         """Resamples, colors, lets weather come, erases and blends."""
         photos = (ops.cast(inputs["photos"], "float32") - 128.0) * (1.0 / 128.0)
+        if self.config.augment == 0:  # the draws change nothing, and resampling to the same places costs as much
+            return photos
         return augmented(photos, inputs, self.config)
 
     def compute_output_spec(self, inputs: dict[str, Any]) -> Any:
