@@ -22,7 +22,6 @@ NAMED_WEIGHTS = ("none", "imagenet")
 """What `weights` may be besides a file."""
 PREFIX = "hub:"
 NAME = re.compile(r"hub:([\w.-]+/[\w.-]+)(?:/([^@]+))?(?:@(.+))?")
-COMMIT = re.compile(r"[0-9a-f]{40}")
 KERAS = (".h5", ".keras")
 TORCH = (".safetensors",)
 PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle", ".joblib", ".tar", ".npy", ".npz")
