@@ -12,10 +12,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from featherlite.errors import RequestError
 from featherlite.history import Estimate
 
-__all__ = ["Comparison", "Latency", "Pair", "Row", "Score", "SeedScore", "Weigh", "flat", "read_comparison"]
+__all__ = ["NOTABLE", "Comparison", "Latency", "Pair", "Row", "Score", "SeedScore", "Weigh", "flat", "read_comparison"]
 
 Precision = Literal["float32", "float16", "int8"]
 FILE = "comparison.json"
+NOTABLE = 2.0
+"""Points of top-1 that nobody gives away unknowingly: a larger gap that may be chance is told as one that the photos
+cannot tell."""
 
 
 class _Entry(BaseModel):
@@ -45,9 +48,9 @@ class Latency(_Entry):
     precision: Precision
     threads: int
     p50_ms: float
-    """median over the runs"""
+    """median of the rounds' medians"""
     p95_ms: float
-    """95th percentile over the runs"""
+    """95th percentile over the runs, in which every round weighs the same"""
     runs: int
     """how many photos were timed"""
 
@@ -65,6 +68,9 @@ class Row(_Entry):
     input_px: int | None = None
     """longer input side; None where the road failed before there was a network"""
     seeds: tuple[int, ...]
+    """those whose trainings are done, where the row is; else those that were tried"""
+    failed_seeds: tuple[int, ...] = ()
+    """seeds that failed while others are done: they are in none of the figures, and the notes say why"""
     folds: int | None = None
     """with folds every photo is tested once, each by a network that has not seen it"""
     status: Literal["done", "failed"]
@@ -93,7 +99,9 @@ class Row(_Entry):
     ships: Literal["float32", "int8"] | None = None
     """the artefact that the recommendation judges the row by: int8, unless its answers are significantly worse"""
     tied: bool = False
-    """top-1 of what ships not significantly worse than the best row's"""
+    """top-1 of what ships not significantly worse than the best row's, which does not say that it is as good"""
+    p_best: float | None = None
+    """p-value of the difference between the top-1 of what ships and the best row's, for this row alone (uncorrected)"""
     efficient: bool = False
     """no other row's artefact is at least as good in accuracy, size and time, and better in one of them"""
     notes: tuple[str, ...] = ()
@@ -132,7 +140,7 @@ class Weigh(_Entry):
     """What counts how much in the recommendation: a point of top-1 lost, each doubling of the size, of the time."""
 
     accuracy: float = Field(1.0, ge=0, allow_inf_nan=False)
-    """cost of each point of top-1 below the best, where that is significant"""
+    """cost of each point of top-1 below the best, counted as far as the difference is sure (times 1 - p)"""
     size: float = Field(0.2, ge=0, allow_inf_nan=False)
     """cost of each doubling of the weights' bytes"""
     time: float = Field(0.2, ge=0, allow_inf_nan=False)

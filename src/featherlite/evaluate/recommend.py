@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from featherlite.comparison import Weigh
+from featherlite.comparison import NOTABLE, Weigh
 
 __all__ = ["Candidate", "Recommendation", "efficient", "recommend"]
 
@@ -22,16 +22,25 @@ class Candidate:
     size_bytes: int
     time_ms: float | None
     p_value: float
-    """of the difference to the candidate with the best top-1, which itself has 1.0"""
+    """of the difference to the candidate with the best top-1, which itself has 1.0; corrected for their number"""
     n: int
     """photos behind the top-1"""
     form: str = "float32"
     """the artefact that is meant"""
+    p_alone: float | None = None
+    """the p-value before the correction; None where it is the same"""
+    seeds: int = 1
+    """trainings behind the top-1"""
 
     @property
     def tied(self) -> bool:
         """Whether its top-1 is not significantly worse than the best."""
         return self.p_value >= 0.05
+
+    @property
+    def sure(self) -> float:
+        """By how much it is surer that the best is better than that it is worse, in [0, 1]."""
+        return 1 - (self.p_value if self.p_alone is None else self.p_alone)
 
 
 @dataclass(frozen=True)
@@ -62,11 +71,15 @@ def efficient(candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
 def recommend(candidates: Sequence[Candidate], weigh: Weigh) -> Recommendation:
     """The efficient candidate of least cost, and why.
 
-    The cost is `weigh.accuracy` for each point of top-1 lost to the best, nothing where the loss is not significant,
-    plus `weigh.size` for each doubling of the size over the smallest and `weigh.time` for each doubling of the time
-    over the quickest. Doublings rather than bytes, since half of a megabyte matters on a chip and not on a phone; so
-    the choice between two candidates does not hang on a third. Of equal costs the better top-1 wins, then the smaller
-    size, then the name.
+    The cost is `weigh.accuracy` for each point of top-1 lost to the best, times `sure`, plus `weigh.size` for each
+    doubling of the size over the smallest and `weigh.time` for each doubling of the time over the quickest. Doublings
+    rather than bytes, since half of a megabyte matters on a chip and not on a phone; so the choice between two
+    candidates does not hang on a third. Of equal costs the better top-1 wins, then the smaller size, then the name.
+
+    A loss that is not significant is not taken for none: that few photos cannot tell fifteen points says nothing in
+    favor of the worse network. It counts by 1 - p, about the chance that the loss is real less the chance that it is a
+    gain in truth (p / 2, where either was as likely at first). No threshold is in it, so a photo more or less never
+    turns everything over. p is not corrected for the number of candidates: that guards a claim, and a cost makes none.
     """
     if not candidates:
         return Recommendation(None, "No network finished, so there is none to recommend.", ())
@@ -77,7 +90,7 @@ def recommend(candidates: Sequence[Candidate], weigh: Weigh) -> Recommendation:
     quickest = min(one.time_ms or 0 for one in candidates) if timed else 0.0
 
     def cost(one: Candidate) -> float:
-        lost = 0.0 if one.tied else 100 * (best.top1 - one.top1)
+        lost = one.sure * 100 * (best.top1 - one.top1)
         doublings = math.log2(max(1, one.size_bytes) / smallest)
         waits = math.log2(one.time_ms / quickest) if timed and quickest and one.time_ms else 0.0
         return round(weigh.accuracy * lost + weigh.size * doublings + weigh.time * waits, 9)
@@ -104,7 +117,8 @@ def _against_best(chosen: Candidate, best: Candidate, timed: bool) -> str:
     points = 100 * (best.top1 - chosen.top1)
     verdict = "not significant" if chosen.tied else "significant"
     gap = f"{points:.1f} points below" if points else "level with"
-    return f"{_called(chosen)}: {gap} {_called(best)} ({verdict}, {_p(chosen.p_value)}), {_costs(chosen, best, timed)}."
+    told = f"{_called(chosen)}: {gap} {_called(best)} ({verdict}, {_p(chosen.p_value)}), {_costs(chosen, best, timed)}."
+    return told + _untold(points, chosen)
 
 
 def _best_against(chosen: Candidate, next_: Candidate, timed: bool) -> str:
@@ -115,7 +129,16 @@ def _best_against(chosen: Candidate, next_: Candidate, timed: bool) -> str:
     return (
         f"{_called(chosen)}: {_top1(chosen)}, {gap} {_called(next_)} ({verdict}, "
         f"{_p(next_.p_value)}), {_costs(chosen, next_, timed)}."
-    )
+    ) + _untold(points, next_)
+
+
+def _untold(points: float, worse: Candidate) -> str:
+    """What has to be known of a gap that may be chance though it is no small one."""
+    if not worse.tied or round(points, 1) <= NOTABLE:
+        return ""
+    if worse.seeds > 1:
+        return f" n = {worse.n} photos and {worse.seeds} seeds cannot tell such a difference; more of them would."
+    return f" n = {worse.n} photos cannot tell such a difference; more test photos would."
 
 
 def _costs(one: Candidate, other: Candidate, timed: bool) -> str:

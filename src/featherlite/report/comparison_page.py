@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from featherlite.bundle import storage_guard, write_atomically
-from featherlite.comparison import Comparison, Row
+from featherlite.comparison import NOTABLE, Comparison, Row
 from featherlite.report.comparison_facts import (
     COLORS,
     chosen_view,
@@ -141,6 +141,7 @@ def _data(comparison: Comparison, rows: Sequence[Row], columns: Sequence[Column]
         "spread": SPREAD,
         "recommended": visible(comparison.recommended or ""),
         "weigh": comparison.weigh.model_dump(),
+        "notable": NOTABLE,
     }
     text = json.dumps(found, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     return Svg(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
@@ -159,6 +160,7 @@ def _row_data(
         "pretrained": pretrained(row),
         "ships": row.ships,
         "tied": row.tied,
+        "p": row.p_best or 0.0,  # where it is not known, a loss counts in full
         "px": row.input_px,
         "top1": top1.value if top1 else None,
         "scores": {key: [one.value, one.low, one.high] if one else None for key, one in figures.items()},

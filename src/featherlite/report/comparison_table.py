@@ -24,6 +24,8 @@ __all__ = ["comparison_table"]
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 MOST_ERROR = 300
+MOST_REASON = 900
+"""The reason is told in full, since its end says how far to trust it; only names that are no names are cut."""
 SHORTENED = 24
 """To how many signs a longer name is shortened rather than a column left out."""
 LEAST = 5
@@ -194,7 +196,7 @@ def _recommendation(comparison: Comparison, signs: _Signs) -> list[Text]:
     if comparison.recommended is None:
         return [_line(comparison.reason)] if comparison.reason else []
     text = Text(f"{signs.ships} ", "green").append_text(_line(f"Recommended: {comparison.recommended}", "bold"))
-    return [text, _line(f"  {comparison.reason}")] if comparison.reason else [text]
+    return [text, _line(f"  {comparison.reason}", most=MOST_REASON)] if comparison.reason else [text]
 
 
 def _notes(comparison: Comparison, done: Sequence[Row], signs: _Signs) -> list[Text]:
@@ -217,7 +219,7 @@ def _notes(comparison: Comparison, done: Sequence[Row], signs: _Signs) -> list[T
     return notes
 
 
-def _line(content: str, style: str = "") -> Text:
+def _line(content: str, style: str = "", most: int = MOST_ERROR) -> Text:
     """Text as it stands: no markup, and nothing that a terminal would obey; what is very long is cut."""
     text = _CONTROL.sub("\N{REPLACEMENT CHARACTER}", content.replace("\n", " "))
-    return Text(text if len(text) <= MOST_ERROR else f"{text[:MOST_ERROR]}…", style)
+    return Text(text if len(text) <= most else f"{text[:most]}…", style)

@@ -48,7 +48,7 @@ class Crew:
         (place / RESULT).unlink(missing_ok=True)
         write_atomically(place / ORDER, order.model_dump_json(indent=1).encode())
         with (place / LOG).open("wb") as told:
-            code = self._watched(place / ORDER, told)
+            code = self._watched(place / ORDER, told, order.shared)
         found = read_result(place)
         if found is not None and found[0].key == order.key:
             return found
@@ -57,7 +57,7 @@ class Crew:
         write_atomically(place / RESULT, result.model_dump_json(indent=1).encode() + b"\n")
         return result, b""
 
-    def _watched(self, order: Path, told: Any) -> int:
+    def _watched(self, order: Path, told: Any, shared: int) -> int:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "featherlite.study.worker", str(order)],
             stdin=subprocess.PIPE,
@@ -69,8 +69,9 @@ class Crew:
         assert process.stdin is not None
         assert process.stdout is not None
         try:
+            done = 0
             for line in process.stdout:
-                self._relay(line)
+                done += self._relay(line, known=done < shared)
             return process.wait()
         except BaseException:
             _stop(process)
@@ -80,13 +81,16 @@ class Crew:
             process.stdout.close()
             self.progress.finish()
 
-    def _relay(self, line: bytes) -> None:
-        """Passes on what the worker tells; a line that is none of its own is passed over."""
+    def _relay(self, line: bytes, known: bool) -> bool:
+        """Passes on what the worker tells; whether a step was done. A line that is none of its own is passed over.
+
+        `known` says that the step at work is all rows': that it was done before was told once.
+        """
         try:
             event = json.loads(line)
             kind = event.pop("event")
         except (ValueError, KeyError, AttributeError):
-            return
+            return False
         if kind == "start":
             self.progress.start(event["what"], event["total"])
         elif kind == "advance":
@@ -97,7 +101,10 @@ class Crew:
             self._warned.add(event["message"])  # what is wrong with the photos would be told by every row
             log.warning("%s", event["message"])
         elif kind == "step" and event["done"]:
-            self.tell(f"  {event['id']}: " + ("done before" if event["cached"] else f"{event['seconds']:.0f} s"))
+            if not (known and event["cached"]):
+                self.tell(f"  {event['id']}: " + ("done before" if event["cached"] else f"{event['seconds']:.0f} s"))
+            return True
+        return False
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

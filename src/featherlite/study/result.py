@@ -10,13 +10,29 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from featherlite.bundle import Bundle, write_atomically
 from featherlite.comparison import Precision
+from featherlite.errors import RequestError
 from featherlite.recipe import Recipe, parse_recipe
 
-__all__ = ["ANSWERS", "Failure", "Figures", "Order", "Result", "figures_of", "read_result", "write_result"]
+__all__ = [
+    "ANSWERS",
+    "RESULT",
+    "ChangedError",
+    "Failure",
+    "Figures",
+    "Order",
+    "Result",
+    "figures_of",
+    "read_result",
+    "write_result",
+]
 
 RESULT = "result.json"
 ANSWERS = "answers.parquet"
 """A copy of what the bundle holds, so that a comparison need not verify every file of every bundle."""
+
+
+class ChangedError(RequestError):
+    """What all rows are made from is not what it was when the study began; nothing more can be compared."""
 
 
 class _Document(BaseModel):
@@ -26,8 +42,9 @@ class _Document(BaseModel):
 class Order(_Document):
     """What a worker is to do: a recipe with every value spelled out, and where."""
 
-    key: str = Field(description="of the last step, as it is planned")
-    key_without: str = Field(description="the same without the optional step")
+    photos: str = Field(description="what stands for the photos (`run.photos_key`)")
+    keys: tuple[str, ...] = Field(description="of all steps, as they are planned")
+    key_without: str = Field(description="of the last step without the optional one")
     name: str
     seed: int
     steps: tuple[dict[str, Any], ...]
@@ -40,6 +57,11 @@ class Order(_Document):
     out: str
     store: str
     cache: str
+
+    @property
+    def key(self) -> str:
+        """Of the last step: what the result is known by."""
+        return self.keys[-1]
 
     def recipe(self) -> Recipe:
         """The recipe, checked again."""

@@ -69,10 +69,12 @@ def tally(study: Study, found: Mapping[str, Found], around: Surroundings) -> Com
         elif made is not None:
             failed.append(made)
     done.sort(key=lambda one: (-one.network.top1, one.row.weight_bytes.get("float32", 0), one.row.name))
-    chosen, tied = _recommendation(study, done)
+    chosen, judged = _recommendation(study, done)
     rows = [
-        one.row.model_copy(update={"tied": one.row.name in tied, "efficient": one.row.name in chosen.efficient})
-        for one in done
+        one.row.model_copy(
+            update={"tied": by.tied, "p_best": by.p_alone, "efficient": one.row.name in chosen.efficient}
+        )
+        for one, by in zip(done, judged, strict=True)
     ]
     several = any(len(one.network.seeds) > 1 for one in done)
     return Comparison(
@@ -102,6 +104,7 @@ def _machine(around: Surroundings) -> dict[str, str | int | float]:
 
 def _row(study: Study, entry: Entry, results: Found, timings: Timings) -> Done | Row | None:
     """The row with its answers; the bare row where it failed; None where nothing is known of it yet."""
+    failures = _failures(study, results)
     blank = Row(
         name=entry.name,
         model=entry.model,
@@ -112,14 +115,19 @@ def _row(study: Study, entry: Entry, results: Found, timings: Timings) -> Done |
         status="failed",
         out=f"rows/{entry.name}",
     )
-    for (seed, fold), (result, _) in sorted(results.items()):
-        if result.failure is not None:
-            where = [f"seed {seed}"] * (len(study.seeds) > 1) + [f"fold {fold}"] * (study.folds is not None)
-            message = f"{result.failure.message} {result.failure.hint}".strip()
-            return blank.model_copy(update={"error": (", ".join(where) + ": " if where else "") + message})
-    whole = [seed for seed in study.seeds if all((seed, fold) in results for fold in range(study.folds or 1))]
+    whole = [
+        seed
+        for seed in study.seeds
+        if seed not in failures and all((seed, fold) in results for fold in range(study.folds or 1))
+    ]
     if not whole:
-        return None
+        return blank.model_copy(update={"error": next(iter(failures.values()))}) if failures else None
+    blank = blank.model_copy(
+        update={
+            "failed_seeds": tuple(failures),
+            "notes": tuple(f"Not in the figures: {error}" for error in failures.values()),
+        }
+    )
     try:
         sheets = {subject: _sheet(study, whole, results, subject) for subject in ("network", "int8")}
     except DataError as error:
@@ -128,6 +136,17 @@ def _row(study: Study, entry: Entry, results: Found, timings: Timings) -> Done |
     if network is None:
         return blank.model_copy(update={"error": "The answers of its network were not kept."})
     return Done(_measured(blank, network, int8, whole, results, timings), network, int8)
+
+
+def _failures(study: Study, results: Found) -> dict[int, str]:
+    """What stopped each seed that failed, by seed: its first failure, with where it was."""
+    failures: dict[int, str] = {}
+    for (seed, fold), (result, _) in sorted(results.items()):
+        if result.failure is not None:
+            where = [f"seed {seed}"] * (len(study.seeds) > 1) + [f"fold {fold}"] * (study.folds is not None)
+            message = f"{result.failure.message} {result.failure.hint}".strip()
+            failures.setdefault(seed, (", ".join(where) + ": " if where else "") + message)
+    return failures
 
 
 def _sheet(study: Study, seeds: Sequence[int], results: Found, subject: str) -> Sheet | None:
@@ -147,7 +166,7 @@ def _measured(
 ) -> Row:
     """The row with all its figures."""
     split = "test" if blank.folds is None else None
-    every = [figures for result, _ in results.values() if (figures := result.figures) is not None]
+    every = [one.figures for (seed, _), (one, _) in results.items() if seed in seeds and one.figures is not None]
     figures = _first(results, seeds)
     hits = network.hits
     timed, memory, energy, notes = _timed(blank.name, figures, timings)
@@ -173,7 +192,7 @@ def _measured(
         "energy_mj": energy,
         "train_seconds": round(sum(one.train_seconds for one in every) / len(seeds), 3),
         "ships": _ships(network, int8),
-        "notes": tuple(dict.fromkeys((*(note for one in every for note in one.notes), *notes))),
+        "notes": tuple(dict.fromkeys((*blank.notes, *(note for one in every for note in one.notes), *notes))),
     }
     return Row.model_validate(blank.model_dump() | values)
 
@@ -240,22 +259,33 @@ def _pairs(done: Sequence[Done]) -> tuple[Pair, ...]:
     )
 
 
-def _recommendation(study: Study, done: Sequence[Done]) -> tuple[Recommendation, set[str]]:
-    """What to ship, and the names of the rows that are as good as the best."""
+def _recommendation(study: Study, done: Sequence[Done]) -> tuple[Recommendation, list[Candidate]]:
+    """What to ship, and what each row was judged by, in their order."""
     if not done:
-        return recommend([], study.weigh), set()
+        return recommend([], study.weigh), []
     best = max(done, key=lambda one: (one.shipped.top1, -_size(one)))
     others = [one for one in done if one is not best]
-    corrected = holm([paired_test(*shared_hits(best.shipped, one.shipped)) for one in others])
-    p_values = {best.row.name: 1.0} | {one.row.name: p for one, p in zip(others, corrected, strict=True)}
+    alone = [paired_test(*shared_hits(best.shipped, one.shipped)) for one in others]
+    p_values = {one.row.name: both for one, both in zip(others, zip(holm(alone), alone, strict=True), strict=True)}
     candidates = []
     for one in done:
         form = one.row.ships or "float32"
         timed = one.row.latency_of(form)
-        time_ms = timed.p50_ms if timed else None
-        p_value, photos = p_values[one.row.name], len(one.shipped.paths)
-        candidates.append(Candidate(one.row.name, one.shipped.top1, _size(one), time_ms, p_value, photos, form))
-    return recommend(candidates, study.weigh), {one.name for one in candidates if one.tied}
+        p_value, p_alone = p_values.get(one.row.name, (1.0, 1.0))
+        candidates.append(
+            Candidate(
+                one.row.name,
+                one.shipped.top1,
+                _size(one),
+                timed.p50_ms if timed else None,
+                p_value,
+                len(one.shipped.paths),
+                form,
+                p_alone=p_alone,
+                seeds=len(one.shipped.seeds),
+            )
+        )
+    return recommend(candidates, study.weigh), candidates
 
 
 def _size(one: Done) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,10 +16,11 @@ from typing import Any
 
 from featherlite.bundle import storage_guard, write_atomically
 from featherlite.comparison import Comparison
-from featherlite.errors import RequestError, UnexpectedError
-from featherlite.evaluate.cost.latency import Timed, Timings, time_artefacts
+from featherlite.errors import FeatherliteError, RequestError, UnexpectedError
+from featherlite.evaluate.cost.latency import METHOD, Timed, Timings, time_artefacts
 from featherlite.evaluate.cost.machine import machine_facts
 from featherlite.recipe import Recipe
+from featherlite.report.comparison_page import write as write_page
 from featherlite.run import (
     cache_folder,
     locked,
@@ -31,12 +33,14 @@ from featherlite.run import (
 from featherlite.step import Progress, Silent
 from featherlite.study.crew import Crew
 from featherlite.study.plan import Job, Study
-from featherlite.study.result import Order, Result, read_result
+from featherlite.study.result import RESULT, ChangedError, Order, Result, read_result
 from featherlite.study.tables import write_comparison
 from featherlite.study.tail import without
 from featherlite.study.tally import Surroundings, artefact_name, tally
 
 __all__ = ["walk_study"]
+
+log = logging.getLogger("featherlite")
 
 TIMINGS = "timings.json"
 TIMED = ("float32", "int8")
@@ -62,6 +66,7 @@ def walk_study(
 
     Raises:
         RequestError: the photos cannot be used, `only` names no row, or another process is at work in `out`.
+        ChangedError: the photos, the code or a file changed meanwhile; the comparison of what is done is written.
         KeyboardInterrupt: the user stopped it; the comparison of what is done is written.
         StorageError: the disk refuses; finished rows are kept.
     """
@@ -73,7 +78,7 @@ def walk_study(
         refuse_lacking(job.recipe)
     with storage_guard(out), locked(out, out / "store"):
         photos = photos_key(data, cache, progress)
-        keys = {job.place: recipe_keys(job.recipe, photos)[-1] for job in study.jobs()}
+        keys = {job.place: recipe_keys(job.recipe, photos) for job in study.jobs()}
         crew = Crew(tell or (lambda _: None), progress)
         walk = _Walk(study, data, out.absolute(), cache, photos, keys, crew, command)
         try:
@@ -94,8 +99,8 @@ class _Walk:
     out: Path
     cache: Path
     photos: str
-    keys: Mapping[Path, str]
-    """of the last step of every job"""
+    keys: Mapping[Path, tuple[str, ...]]
+    """of the steps of every job, as they were when the study began"""
     crew: Crew
     command: str
 
@@ -111,9 +116,13 @@ class _Walk:
                 continue
             self.crew.tell(label)
             result, _ = self.crew.carry_out(self._order(job))
+            if result.failure is not None and result.failure.type == ChangedError.__name__:
+                (self.out / job.place / RESULT).unlink(missing_ok=True)  # the row has not failed, it was not begun
+                self.compare(self.former_timings())
+                raise ChangedError(result.failure.message, result.failure.hint)
             if result.failure is not None:
                 self.crew.tell(f"  failed: {result.failure.message}")
-            write_comparison(self._tallied(self.former_timings()), self.out)
+            self.compare(self.former_timings())
 
     def time(self, rounds: int, progress: Progress) -> Timings:
         """Times the artefacts of all rows that are done, all together, unless that was done before and none failed."""
@@ -130,9 +139,16 @@ class _Walk:
         return _timings(stored)
 
     def compare(self, timings: Timings) -> Comparison:
-        """The comparison of what there is, written."""
-        comparison = self._tallied(timings)
+        """The comparison of what there is, written: the tables and the page, so that one is never without the other."""
+        around = Surroundings(machine_facts(), timings, self.command)
+        comparison = tally(self.study, self._results(), around)
         write_comparison(comparison, self.out)
+        try:
+            write_page(comparison, self.out)
+        except (FeatherliteError, OSError):
+            raise
+        except Exception as error:  # no flaw of the page may end what trains for days
+            log.error("The page was not written: %s: %s", type(error).__name__, error)
         return comparison
 
     def former_timings(self) -> Timings:
@@ -141,9 +157,6 @@ class _Walk:
         asked = stored.get("asked", {})
         wanted = self._timing_facts(self._artefacts(), asked.get("rounds", 0)) if isinstance(asked, dict) else None
         return _timings(stored) if asked and asked == wanted else Timings()
-
-    def _tallied(self, timings: Timings) -> Comparison:
-        return tally(self.study, self._results(), Surroundings(machine_facts(), timings, self.command))
 
     def _prelude(self) -> None:
         """Does the steps that all rows share; without them no row can be had.
@@ -157,14 +170,14 @@ class _Walk:
             return
         self.crew.tell("Steps that all rows share")
         keys = recipe_keys(recipe, self.photos)
-        result, _ = self.crew.carry_out(self._written(recipe, keys[-1], keys[-1], Path("shared"), measured=False))
+        result, _ = self.crew.carry_out(self._written(recipe, keys, keys[-1], Path("shared"), measured=False))
         if result.failure is not None:
             kind = RequestError if result.failure.exit_code == 2 else UnexpectedError
             raise kind(result.failure.message, result.failure.hint)
 
     def _is_done(self, job: Job) -> bool:
         found = read_result(self.out / job.place)
-        return found is not None and found[0].status == "done" and found[0].key == self.keys[job.place]
+        return found is not None and found[0].status == "done" and found[0].key == self.keys[job.place][-1]
 
     def _order(self, job: Job) -> Order:
         key_without = recipe_keys(without(job.recipe, job.optional), self.photos)[-1]
@@ -175,7 +188,7 @@ class _Walk:
     def _written(
         self,
         recipe: Recipe,
-        key: str,
+        keys: tuple[str, ...],
         key_without: str,
         place: Path,
         *,
@@ -184,7 +197,8 @@ class _Walk:
         measured: bool = True,
     ) -> Order:
         return Order(
-            key=key,
+            photos=self.photos,
+            keys=keys,
             key_without=key_without,
             name=recipe.name,
             seed=recipe.seed,
@@ -205,21 +219,18 @@ class _Walk:
         results: Results = {}
         for job in self.study.jobs():
             found = read_result(self.out / job.place)
-            if found is not None and found[0].key == self.keys[job.place]:
+            if found is not None and found[0].key == self.keys[job.place][-1]:
                 results.setdefault(job.name, {})[job.seed, job.fold or 0] = found
         return results
 
     def _artefacts(self) -> dict[str, Path]:
-        """The artefacts to time, of each row's first seed and fold."""
-        first = {job.name: job for job in reversed(self.study.jobs())}
-        found = {}
+        """The artefacts to time, of each row's first seed and fold that is done."""
+        places = {(job.name, job.seed, job.fold or 0): job.place for job in self.study.jobs()}
+        results, found = self._results(), {}
         for entry in self.study.entries:
-            job = first[entry.name]
-            result = read_result(self.out / job.place)
-            if result is None or result[0].figures is None or result[0].key != self.keys[job.place]:
-                continue
-            for precision in TIMED:
-                file = self.out / job.place / "bundle" / "exports" / precision / "model.tflite"
+            done = [(seed, fold) for (seed, fold), (result, _) in results.get(entry.name, {}).items() if result.figures]
+            for precision in TIMED if done else ():
+                file = self.out / places[entry.name, *done[0]] / "bundle" / "exports" / precision / "model.tflite"
                 if file.is_file():
                     found[artefact_name(entry.name, precision)] = file
         return found
@@ -228,7 +239,7 @@ class _Walk:
         """What a timing holds for: these files, on this machine."""
         digests = {name: hashlib.sha256(file.read_bytes()).hexdigest() for name, file in artefacts.items()}
         machine = {key: machine_facts().get(key) for key in ("processor", "cores", "ai-edge-litert")}
-        return {"artefacts": digests, "machine": machine, "rounds": rounds}
+        return {"artefacts": digests, "machine": machine, "rounds": rounds, "method": METHOD}
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from featherlite.bundle import Bundle
-from featherlite.errors import FeatherliteError, RequestError
+from featherlite.errors import FeatherliteError
 from featherlite.recipe import Recipe
-from featherlite.run import run_recipe
-from featherlite.study.result import Failure, Order, Result, figures_of, write_result
+from featherlite.run import photos_key, recipe_keys, run_recipe
+from featherlite.study.result import ChangedError, Failure, Order, Result, figures_of, write_result
 from featherlite.study.tail import without
 
 __all__ = ["main"]
@@ -106,12 +106,11 @@ def _unforeseen(error: Exception) -> Failure:
 
 def _carry_out(order: Order, out: Path, channel: Channel) -> None:
     recipe = order.recipe()
+    _refuse_changed(recipe, order, channel)
     bundle, notes = _walked(recipe, order, out, channel)
     keys = [report.key for report in bundle.history]
-    if keys[-1] not in (order.key, order.key_without):
-        raise RequestError(
-            "The photos, or featherlite itself, changed while the study was at work.", "Run the same command again."
-        )
+    if keys[-1] not in (order.key, order.key_without):  # it changed while this row was trained
+        raise _changed("The photos, featherlite's code, or a file that a step reads,")
     if not order.measured:
         write_result(out, Result(key=order.key, status="done"))
         return
@@ -121,6 +120,28 @@ def _carry_out(order: Order, out: Path, channel: Channel) -> None:
     write_result(out, Result(key=order.key, status="done", figures=figures), answers)
     for key in keys[len(recipe.steps) - order.tail :]:  # the row's own bundle holds all that they made
         shutil.rmtree(Path(order.store) / key, ignore_errors=True)
+
+
+def _refuse_changed(recipe: Recipe, order: Order, channel: Channel) -> None:
+    """Nothing, where the steps would make what was ordered: told before hours are spent on what cannot be compared.
+
+    Raises:
+        ChangedError: the photos, the code, or a file that a step reads, is not what it was.
+    """
+    photos = photos_key(Path(order.data), Path(order.cache), channel)
+    if photos != order.photos:
+        raise _changed(f"The photos in {order.data}")
+    for plan, key, planned in zip(recipe.steps, recipe_keys(recipe, photos), order.keys, strict=True):
+        if key != planned:
+            raise _changed(f"featherlite's code, or a file that step '{plan.id}' reads,")
+
+
+def _changed(what: str) -> ChangedError:
+    return ChangedError(
+        f"{what} changed while the study was at work; nothing more is trained, since it could not be compared with the "
+        "rows that are done.",
+        "Undo the change to go on from there, or keep it to have the rows trained anew: the same command does either.",
+    )
 
 
 def _write_page(bundle: Bundle, order: Order, out: Path) -> None:

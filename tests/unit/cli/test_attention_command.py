@@ -99,6 +99,16 @@ def test_what_cannot_be_read_is_listed(
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["00.attention.png"]
 
 
+def test_where_nothing_could_be_read_nothing_is_shown(
+    color_bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "broken.jpg").write_bytes(b"no photo")
+    assert main(["attention", str(color_bundle.home), str(tmp_path / "broken.jpg"), "--out", str(tmp_path)]) == 1
+    said = capsys.readouterr().out
+    assert said.startswith("not shown: ")
+    assert "Shown is" not in said
+
+
 def test_wrong_requests(
     color_bundle: Bundle, color_photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from featherlite import recipe
 from featherlite.cli import main
-from featherlite.comparison import Comparison
+from featherlite.comparison import Comparison, Row
 from featherlite.study import walk
 
 STUDY = """
@@ -34,8 +34,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
     def walk_study(study: Any, data: Path, out: Path, **options: Any) -> Comparison:
         found.update(options, study=study, data=data, out=out)
+        rows = found.get("rows", ())
         return Comparison(
-            name="x", title="x", description="", machine={}, split="test", n=0, interval="", rows=(), reason="None."
+            name="x", title="x", description="", machine={}, split="test", n=0, interval="", rows=rows, reason="None."
         )
 
     monkeypatch.setattr(walk, "walk_study", walk_study)
@@ -66,7 +67,7 @@ def test_every_option_arrives(asked: dict[str, Any], study: Path, capsys: pytest
     assert "--only" not in asked["command"]  # the comparison holds the other rows too
     document = json.loads(capsys.readouterr().out)
     assert document["rows"] == []
-    assert (study.parent / "out" / "comparison.html").is_file()
+    assert document["report"] == str(study.parent / "out" / "comparison.html")
 
 
 def test_networks_alone_are_a_study(asked: dict[str, Any], tmp_path: Path) -> None:
@@ -96,6 +97,37 @@ def test_a_wrong_request_gets_a_clear_line(
     error = json.loads(capsys.readouterr().out)["error"]
     assert says in error["message"] + error["hint"]
     assert not asked
+
+
+def test_a_seed_that_failed_is_a_failure(asked: dict[str, Any], study: Path) -> None:
+    row = Row(name="one", model="m", weights="none", road="r", seeds=(0,), status="done")
+    asked["rows"] = [row]
+    assert call(study) == 0
+    asked["rows"] = [row.model_copy(update={"failed_seeds": (1,)})]
+    assert call(study) == 1
+
+
+def test_a_folder_is_no_study(
+    study: Path, asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Neither that of a comparison, with or without --data, nor that of photos; a shipped study may have its name."""
+    out = study.parent / "made before"
+    out.mkdir()
+    assert main(["compare", str(out), "--data", "x", "--out", "y"]) == 2
+    assert f"Photos go into --data: --data {out}" in capsys.readouterr().err
+    made = Comparison(
+        name="x", title="", description="", machine={}, split="test", n=0, interval="", rows=(), command="featherlite x"
+    )
+    (out / "comparison.json").write_text(made.model_dump_json())
+    for words in ([], ["--data", "x", "--out", "y"]):
+        assert main(["compare", str(out), *words]) == 2
+        said = capsys.readouterr().err
+        assert f"'{out}' is a folder, not a study." in said
+        assert f"open {out / 'comparison.html'}, or go on with: featherlite x" in said
+    assert not asked
+    monkeypatch.chdir(study.parent)
+    Path("comparison-study").mkdir()
+    assert main(["compare", "comparison-study", "--data", "x", "--out", "y"]) == 0
 
 
 def test_nothing_to_compare(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from featherlite.bundle import Bundle
-from featherlite.evaluate.cost import latency
+from featherlite.evaluate.cost import latency, latency_worker
 from featherlite.evaluate.cost.latency import time_artefacts
 
 
@@ -33,7 +36,7 @@ def test_an_artefact_that_cannot_run_is_told_and_the_others_are_timed(quantized:
 
 
 def test_rounds_are_interleaved_and_turn_around(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A machine that grows slower hits all artefacts alike; percentiles are over the runs of all rounds."""
+    """A machine that grows slower hits all artefacts alike."""
     seen: list[tuple[str, int]] = []
     clock = iter(range(1, 99))
 
@@ -50,6 +53,36 @@ def test_rounds_are_interleaved_and_turn_around(monkeypatch: pytest.MonkeyPatch,
     assert (first.p50_ms, first.runs) == (8.0, 6)
     assert first.memory_bytes == 80
     assert first.energy_mj == pytest.approx(1e3 * 0.018 / 6)
+
+
+def test_a_slow_round_counts_as_much_as_a_quick_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """1000 runs while nobody disturbs, ten in each of two rounds while somebody does: over all runs together it would
+    be 1 ms, in the median as in the 95th percentile."""
+    rounds = iter([[1.0] * 1000, [5.0] * 9 + [9.0], [4.0] * 10])
+    monkeypatch.setattr(
+        latency, "_stretch", lambda *_: {"times_ms": next(rounds), "joules": None, "memory_bytes": None}
+    )
+    (timed,) = time_artefacts({"a": tmp_path}, threads=(1,), rounds=3).timed["a"]
+    assert (timed.p50_ms, timed.p95_ms, timed.runs) == (4.0, 5.0, 1020)
+
+
+@pytest.mark.parametrize("share", [0.05, 0.5, 0.95])
+def test_rounds_of_equal_length_give_the_plain_percentile(share: float) -> None:
+    rounds = [[3.0, 1.0, 7.0, 5.0], [2.0, 8.0, 4.0, 6.0]]
+    plain = np.percentile(rounds, 100 * share, method="inverted_cdf")
+    assert latency._percentile(rounds, share) == plain
+
+
+def test_a_quick_network_is_timed_as_long_as_a_slow_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A clock that moves by 0.01 ms at every look: a run takes as long, and a round of 0.1 s is 0.1 s of them."""
+    clock = iter(range(10**9))
+    monkeypatch.setattr(latency_worker.time, "perf_counter", lambda: next(clock) * 1e-5)
+    facts = SimpleNamespace(input=SimpleNamespace(shape=(1, 2, 2, 3)))
+    runtime = SimpleNamespace(facts=facts, stopwatch=lambda pixels: lambda: None)
+    monkeypatch.setattr(latency_worker, "LiteRTRuntime", lambda *_, **__: runtime)
+    latency_worker.main("quick.tflite", "1", "0.1", str(tmp_path / "found.json"))
+    times = json.loads((tmp_path / "found.json").read_text())["times_ms"]
+    assert 3000 < len(times) < 4000  # three looks a run
 
 
 def test_energy_is_told_only_where_every_round_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

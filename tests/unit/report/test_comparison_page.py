@@ -120,6 +120,21 @@ def test_what_could_not_be_measured_is_said() -> None:
     assert "Not timed in int8: &lt;it&gt; stopped." in page
 
 
+def test_a_form_that_was_timed_of_no_row_leaves_a_dash() -> None:
+    """int8 ships, and its timing failed."""
+    row = made_row(*FIGURES[1])
+    page = render(
+        alone(row.model_copy(update={"latency": tuple(one for one in row.latency if one.precision != "int8")}))
+    )
+    assert row.ships == "int8"
+    assert lines(page)[0].endswith("2.33 MB int8 –")
+
+
+def test_a_loss_of_unknown_sureness_counts_in_full() -> None:
+    rows = (made_row(*FIGURES[1]), made_row(*FIGURES[2], p_best=None))
+    assert [row["p"] for row in data(render(made_comparison(rows=rows, pairs=())))["rows"]] == [0.72, 0.0]
+
+
 def test_only_failed_rows() -> None:
     reason = "No network finished, so there is none to recommend."
     made = made_comparison(rows=(failed_row(), failed_row("B8", "")), pairs=(), recommended=None, reason=reason, n=0)

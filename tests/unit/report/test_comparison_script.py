@@ -21,7 +21,7 @@ from featherlite.report.comparison_view import front
 from featherlite.report.svg import linear_ticks, log_ticks
 from featherlite.report.templating import template_text
 
-from .made_comparison import FIGURES, made_comparison
+from .made_comparison import FIGURES, made_comparison, made_row
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 BROWSER = next((path for name in NAMES if (path := shutil.which(name))), None)
@@ -59,10 +59,10 @@ def candidates(generator: random.Random) -> list[Candidate]:
     for index in range(generator.randint(1, 8)):
         top1, size = generator.choice([0.6, 0.75, 0.801, 0.93, 0.95]), generator.choice([50_000, 100_000, 3_141_592])
         time_ms = generator.choice([0.5, 1.0, 7.7]) if timed or generator.random() < 0.5 else None
-        p_value = generator.choice([0.001, 0.049, 0.05, 0.7])
-        made.append(Candidate(f"net{index}", top1, size_bytes=size, time_ms=time_ms, p_value=p_value, n=100))
+        p_value = generator.choice([0.0, 0.001, 0.049, 0.05, 0.7, 1.0])
+        made.append(Candidate(f"net{index}", top1, size, time_ms, p_value=min(1, 3 * p_value), n=100, p_alone=p_value))
     best = max(one.top1 for one in made)
-    return [replace(one, p_value=1.0) if one.top1 == best else one for one in made]
+    return [replace(one, p_value=1.0, p_alone=1.0) if one.top1 == best else one for one in made]
 
 
 def test_the_rule_is_that_of_python(tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_the_rule_is_that_of_python(tmp_path: Path) -> None:
     for _ in range(300):
         found = candidates(generator)
         weights = [generator.choice([0, 0.05, 0.2, 1.0, 2.5]) for _ in range(3)]
-        rows = [{"name": c.name, "top1": c.top1, "bytes": c.size_bytes, "ms": c.time_ms, "tied": c.tied} for c in found]
+        rows = [{"name": c.name, "top1": c.top1, "bytes": c.size_bytes, "ms": c.time_ms, "p": c.p_alone} for c in found]
         weigh = Weigh(accuracy=weights[0], size=weights[1], time=weights[2])
         cases.append((rows, weigh.model_dump(), found, weigh))
     points = [[(float(generator.randint(0, 5)), generator.randint(0, 5) / 5) for _ in range(7)] for _ in range(50)]
@@ -122,13 +122,13 @@ def test_the_page_decides_as_python_would(tmp_path: Path) -> None:
     rows = [row for row in made.rows if row.status == "done"]
     found = []
     for row in rows:
+        assert row.p_best is not None
         timed, top1 = row.latency_of(row.ships or "float32"), row.int8_top1 if row.ships == "int8" else row.top1
         assert timed is not None
         assert top1 is not None
         assert row.ships is not None
-        p_value = 1.0 if row.tied else 0.001
         size = row.weight_bytes[row.ships]
-        found.append(Candidate(row.name, top1.value, size, timed.p50_ms, p_value=p_value, n=550))
+        found.append(Candidate(row.name, top1.value, size, timed.p50_ms, p_value=row.p_best, n=550))
     settings = [(0, 0.2, 0.2), (0, 0, 1), (2, 0, 0), (0.3, 0.3, 0), (0.05, 0.2, 0.2), (0.1, 1, 0), (0, 0, 0)]
     expected = [recommend(found, Weigh(accuracy=a, size=s, time=t)).name for a, s, t in settings]
     own = recommend(found, made.weigh).name
@@ -148,6 +148,14 @@ def test_the_page_decides_as_python_would(tmp_path: Path) -> None:
     told_names = told(script, tmp_path, render(made.model_copy(update={"recommended": own})))
     assert told_names == [own, *expected, own, "0.0417"]
     assert len(set(expected)) >= 3
+
+
+def test_the_page_says_what_the_photos_cannot_tell(tmp_path: Path) -> None:
+    """6.4 points below at a twelfth of the size, by chance or not: the recommended one, with a word of warning."""
+    rows = (made_row(*FIGURES[1], p_best=1.0), made_row(*FIGURES[6], tied=True, p_best=0.9))
+    page = render(made_comparison(rows=rows, pairs=(), recommended="feathernet taught"))
+    said = told('tell(document.getElementById("because").textContent);', tmp_path, page)
+    assert "6.4 points below MobileNetV2, which these photos cannot tell from chance, at 8% of its size" in said
 
 
 def test_sort_filter_pick_and_weigh(tmp_path: Path) -> None:

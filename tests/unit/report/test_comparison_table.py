@@ -44,6 +44,12 @@ def test_the_recommendation_and_its_reason_stand_beneath() -> None:
     assert shown(made_comparison(recommended=None, reason="Too few.")).count("★") == 0
 
 
+def test_the_end_of_a_long_reason_is_told() -> None:
+    """There it says how far to trust it."""
+    reason = "x " * 200 + "n = 37 photos cannot tell such a difference."
+    assert "cannot tell such a difference." in shown(made_comparison(reason=reason), 1000)
+
+
 def test_eighty_columns_show_what_ships() -> None:
     text = shown(made_comparison(), 80)
     assert "as" in text.splitlines()[1].split()

@@ -12,7 +12,7 @@ import pytest
 
 from featherlite.evaluate.answers import answers_of, write_answers
 from featherlite.study.plan import Study, parse_study
-from featherlite.study.result import Failure, Figures, Order, Result, read_result, write_result
+from featherlite.study.result import ChangedError, Failure, Figures, Order, Result, read_result, write_result
 
 CLASSES = ("a", "b", "c")
 
@@ -73,7 +73,10 @@ def made_figures(answers: bytes, **changes: Any) -> Figures:
 
 
 class MadeCrew:
-    """Carries orders out by making up their results; `does` may raise, or return a failure's message."""
+    """Carries orders out by making up their results; `does` may raise, or return a failure's message.
+
+    A ChangedError that it raises is left as the result, as a worker leaves it.
+    """
 
     def __init__(self, does: Callable[[Order], str | None] = lambda order: None) -> None:
         self.orders: list[str] = []
@@ -83,11 +86,15 @@ class MadeCrew:
         """Stands in for `Crew.carry_out`."""
         place = Path(order.out)
         self.orders.append("/".join(place.parts[-2:]) if order.measured else "shared")
-        failure = self.does(order)
+        kind = "X"
+        try:
+            failure = self.does(order)
+        except ChangedError as error:
+            failure, kind = error.message, type(error).__name__
         (place / "bundle").mkdir(parents=True, exist_ok=True)
         (place / "bundle" / "bundle.json").touch()
         if failure is not None:
-            write_result(place, Result(key=order.key, status="failed", failure=Failure(type="X", message=failure)))
+            write_result(place, Result(key=order.key, status="failed", failure=Failure(type=kind, message=failure)))
         elif not order.measured:
             write_result(place, Result(key=order.key, status="done"))
         else:

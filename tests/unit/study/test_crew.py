@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
@@ -20,7 +21,7 @@ from featherlite.runtime.worker import module_path
 from featherlite.step import Silent
 from featherlite.study import worker
 from featherlite.study.crew import Crew
-from featherlite.study.result import Order, read_result
+from featherlite.study.result import ChangedError, Order, read_result
 from featherlite.study.tail import without
 
 MakeOrder = Callable[..., Order]
@@ -39,9 +40,11 @@ def photos(tmp_path: Path) -> Path:
 def make_order(photos: Path, tmp_path: Path) -> MakeOrder:
     def make(key: str = "", **changes: Any) -> Order:
         recipe = parse_recipe({"steps": [{"step": "split", "near_duplicates": False}]}, "short")
-        found = key or recipe_keys(recipe, photos_key(photos, tmp_path / "cache"))[-1]
+        seen = photos_key(photos, tmp_path / "cache")
+        found = key or recipe_keys(recipe, seen)[-1]
         values = {
-            "key": found,
+            "photos": seen,
+            "keys": (found,),
             "key_without": found,
             "name": "short",
             "seed": 0,
@@ -81,10 +84,34 @@ def test_an_error_is_recorded_with_its_hint(make_order: MakeOrder, tmp_path: Pat
     assert read_result(tmp_path / "out" / "row") == (result, b"")
 
 
-def test_photos_that_changed_meanwhile_are_told(make_order: MakeOrder) -> None:
-    result, _ = Crew(lambda _: None, Silent()).carry_out(make_order("another key"))
+@pytest.mark.parametrize("what", ["photos", "code"])
+def test_what_changed_meanwhile_is_told_before_anything_is_done(make_order: MakeOrder, photos: Path, what: str) -> None:
+    order = make_order("" if what == "photos" else "made by other code")
+    if what == "photos":
+        Image.new("RGB", (8, 8), "green").save(photos / "a" / "new.png")
+    said: list[str] = []
+    result, _ = Crew(said.append, Silent()).carry_out(order)
     assert result.failure is not None
-    assert "changed while the study was at work" in result.failure.message
+    assert result.failure.type == "ChangedError"
+    told = {"photos": f"The photos in {photos} changed while", "code": "a file that step 'split' reads, changed while"}
+    assert told[what] in result.failure.message
+    assert said == []
+    assert not Path(order.store).exists()
+
+
+def test_what_changes_while_a_row_is_trained_is_told_after_it(
+    make_order: MakeOrder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(worker, "_refuse_changed", lambda *_: None)
+    with pytest.raises(ChangedError, match="changed while"):
+        worker._carry_out(make_order("another key"), tmp_path / "out" / "row", worker.Channel(io.StringIO()))
+
+
+def test_shared_steps_that_were_done_before_are_not_told_again(make_order: MakeOrder) -> None:
+    said: list[str] = []
+    Crew(said.append, Silent()).carry_out(make_order())
+    Crew(said.append, Silent()).carry_out(make_order(shared=1))
+    assert said == ["  split: 0 s"]
 
 
 def test_an_order_that_cannot_be_read_leaves_a_result_all_the_same(make_order: MakeOrder) -> None:

@@ -59,6 +59,7 @@ def test_rows_are_ranked_and_neighbours_tested(study: Study) -> None:
     assert far.p_value == 2 * mcnemar(14, 0)  # the smaller of two, after Holm
     assert far.significant
     assert [row.tied for row in comparison.rows] == [True, True, False]
+    assert [row.p_best for row in comparison.rows] == [1.0, mcnemar(2, 0), mcnemar(16, 0)]  # each for itself
     assert (comparison.n, comparison.split, comparison.classes) == (40, "test", 3)
 
 
@@ -94,11 +95,32 @@ def test_seeds_are_pooled() -> None:
     assert "over the seeds" in comparison.interval
 
 
-def test_a_seed_that_failed_fails_its_row_and_says_which() -> None:
+def test_a_seed_that_failed_is_left_out_and_told() -> None:
+    study = parse_study(document(), "x", seeds=[0, 7, 8])
+    found = {(0, 0): done(right(20), train_seconds=2.0), (7, 0): failed("Boom."), (8, 0): done(right(30))}
+    (row,) = compared(study, small=found).rows
+    assert (row.status, row.seeds, row.failed_seeds) == ("done", (0, 8), (7,))
+    assert row.notes == ("Not in the figures: seed 7: Boom. Do better.",)
+    assert row.top1 is not None
+    assert row.top1.value == 0.625
+    (row,) = compared(study, small={(0, 0): failed("Boom."), (7, 0): failed("Bang.")}).rows
+    assert (row.status, row.error) == ("failed", "seed 0: Boom. Do better.")
+
+
+def test_a_fold_that_failed_takes_its_seed_with_it_and_no_other() -> None:
+    study = parse_study(document(), "x", seeds=[0, 7], folds=2)
+    whole = {(0, 0): done(right(15, 20), train_seconds=2.0), (0, 1): done(right(5, 20), first=20, train_seconds=3.0)}
+    cut = {(7, 0): done(right(15, 20), train_seconds=99.0), (7, 1): failed("Boom.")}
+    (row,) = compared(study, small=whole | cut).rows
+    assert (row.seeds, row.train_seconds) == ((0,), 5.0)
+    assert row.notes == ("Not in the figures: seed 7, fold 1: Boom. Do better.",)
+
+
+def test_rows_without_a_seed_in_common_are_not_told_apart() -> None:
     study = parse_study(document(), "x", seeds=[0, 7])
-    comparison = compared(study, small={(0, 0): done(right(20)), (7, 0): failed("Boom.")})
-    assert comparison.rows[0].error == "seed 7: Boom. Do better."
-    assert comparison.rows[0].top1 is None
+    small = {(0, 0): done(right(39)), (7, 0): failed("Boom.")}
+    comparison = compared(study, small=small, mobile={(0, 0): failed("Boom."), (7, 0): done(right(20))})
+    assert not comparison.pairs[0].significant
 
 
 def test_a_stopped_study_has_the_seeds_that_are_whole() -> None:
@@ -151,17 +173,32 @@ def test_the_recommendation_judges_what_ships(study: Study) -> None:
         study,
         Timings(timed, load=1.5),
         small={(0, 0): done(right(36), right(10))},
-        mobile={(0, 0): done(right(34), right(34))},
+        mobile={(0, 0): done(right(35), right(35))},
     )
     assert comparison.recommended == "MobileNetV1"
-    assert comparison.reason.startswith("MobileNetV1 in int8: 5.0 points below feathernet in float32 (not significant")
-    assert comparison.reason.endswith("at 28% of its size and a quarter of its time.")
+    assert comparison.reason == (
+        "MobileNetV1 in int8: 2.5 points below feathernet in float32 (not significant, p = 1), at 28% of its size and "
+        "a quarter of its time. n = 40 photos cannot tell such a difference; more test photos would."
+    )
     row = comparison.row("feathernet")
     assert row is not None
     assert row.latency_of("float32", 2) is not None
     assert row.peak_memory_bytes == {"float32": 77, "int8": 77}
     assert row.energy_mj == 0.5
     assert comparison.machine["load_when_timed"] == 1.5
+
+
+def test_too_few_photos_make_no_network_good(study: Study) -> None:
+    """37 photos, 13.5 points less, a quarter of the size: not significantly worse, and yet not the one to ship."""
+    comparison = compared(
+        study, small={(0, 0): done(right(35, 37))}, mobile={(0, 0): done(right(30, 37), right(30, 37))}
+    )
+    row = comparison.row("MobileNetV1")
+    assert row is not None
+    assert row.tied
+    assert comparison.recommended == "feathernet"
+    assert "(not significant, p = 0.062)" in comparison.reason
+    assert "n = 37 photos cannot tell such a difference; more test photos would." in comparison.reason
 
 
 def test_what_could_not_be_timed_is_noted(study: Study) -> None:

@@ -14,7 +14,7 @@ from featherlite.evaluate.cost.latency import Timed, Timings
 from featherlite.study import walk
 from featherlite.study.crew import Crew
 from featherlite.study.plan import Study, parse_study
-from featherlite.study.result import Order
+from featherlite.study.result import ChangedError, Order
 from featherlite.study.walk import walk_study
 
 from .conftest import MadeCrew, document
@@ -119,6 +119,95 @@ def test_ctrl_c_keeps_what_is_done(study: Study, photos: Path, tmp_path: Path, h
     crew = hire()
     walk_study(study, photos, tmp_path / "out", rounds=0)
     assert crew.orders == ["shared", *ROWS[1:]]
+
+
+def test_a_change_in_the_middle_stops_the_study_before_the_next_row(
+    study: Study, photos: Path, tmp_path: Path, hire: Hire
+) -> None:
+    def change(order: Order) -> None:
+        if order.name == "MobileNetV1":
+            raise ChangedError("The photos changed.", "Undo it.")
+
+    crew = hire(change)
+    with pytest.raises(ChangedError, match="The photos changed"):
+        walk_study(study, photos, tmp_path / "out", rounds=0)
+    assert crew.orders == ["shared", *ROWS[:2]]
+    comparison = read_comparison(tmp_path / "out")
+    assert [(row.name, row.status) for row in comparison.rows] == [("feathernet", "done")]  # none has failed
+    crew = hire()  # it was undone
+    walk_study(study, photos, tmp_path / "out", rounds=0)
+    assert crew.orders == ["shared", *ROWS[1:]]
+
+
+def test_a_row_is_held_to_the_files_that_there_were_when_the_study_began(
+    photos: Path, tmp_path: Path, hire: Hire
+) -> None:
+    """The weights change after the first row: the order of the second still asks for the key with the old ones."""
+    made = document()
+    made["networks"] = made["networks"][:2]
+    for network in made["networks"]:
+        network["set"] = {"build.weights": str(tmp_path / "w.h5")}
+    (tmp_path / "w.h5").write_bytes(b"one")
+    asked: list[str] = []
+
+    def change(order: Order) -> None:
+        asked.extend([order.keys[1]] if order.measured else [])
+        (tmp_path / "w.h5").write_bytes(b"two")
+
+    hire(change)
+    walk_study(parse_study(made, "x"), photos, tmp_path / "out", rounds=0)
+    assert len(asked) == 2
+    assert asked[0] == asked[1]  # both build the same network
+
+
+def test_the_page_is_written_with_every_row(study: Study, photos: Path, tmp_path: Path, hire: Hire) -> None:
+    """A study that is killed leaves a page of what is done."""
+    held: list[bool] = []
+
+    def look(order: Order) -> None:
+        page = tmp_path / "out" / "comparison.html"
+        held.append(page.exists() and "MobileNetV1" in page.read_text("utf-8"))
+
+    hire(look)
+    walk_study(study, photos, tmp_path / "out", rounds=0)
+    assert held == [False, False, False, True]  # at the start of the shared steps and of each row
+    assert "V2 frozen" in (tmp_path / "out" / "comparison.html").read_text("utf-8")
+
+
+def test_a_flaw_of_the_page_does_not_end_a_study(
+    study: Study, photos: Path, tmp_path: Path, hire: Hire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def break_down(*_: object) -> None:
+        raise ValueError("No figure for this row.")
+
+    monkeypatch.setattr(walk, "write_page", break_down)
+    said: list[str] = []
+    monkeypatch.setattr(walk.log, "error", lambda text, *words: said.append(text % words))
+    crew = hire()
+    comparison = walk_study(study, photos, tmp_path / "out", rounds=0)
+    assert crew.orders == ["shared", *ROWS]
+    assert read_comparison(tmp_path / "out") == comparison
+    assert set(said) == {"The page was not written: ValueError: No figure for this row."}
+
+
+def test_the_seed_that_failed_first_is_not_the_one_that_is_timed(
+    photos: Path, tmp_path: Path, hire: Hire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timed: dict[str, Path] = {}
+    monkeypatch.setattr(walk, "time_artefacts", lambda artefacts, **_: (timed.update(artefacts), Timings())[1])
+
+    def leave(order: Order) -> str | None:
+        place = Path(order.out) / "bundle" / "exports" / "int8"
+        place.mkdir(parents=True, exist_ok=True)
+        (place / "model.tflite").touch()
+        return "Not a number." if order.seed == 0 and order.name == "feathernet" else None
+
+    hire(leave)
+    comparison = walk_study(parse_study(document(), "x", seeds=[0, 1]), photos, tmp_path / "out")
+    assert [path.relative_to(tmp_path / "out").parts[2] for path in timed.values()] == ["seed-1", "seed-0", "seed-0"]
+    row = comparison.row("feathernet")
+    assert row is not None
+    assert (row.status, row.seeds, row.failed_seeds) == ("done", (1,), (0,))
 
 
 def test_a_damaged_result_is_made_again(study: Study, photos: Path, tmp_path: Path, hire: Hire) -> None:

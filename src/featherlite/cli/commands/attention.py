@@ -66,7 +66,8 @@ def main(argv: list[str], terminal: Terminal) -> int:
     terminal.close()
     for entry in results:
         terminal.show(_told(entry))
-    terminal.show(f"Shown is {METHODS[viewer.method]}.")
+    if any("look" in entry for entry in results):
+        terminal.show(f"Shown is {METHODS[viewer.method]}.")
     terminal.finish({"method": viewer.method, "results": [_json(entry) for entry in results]})
     return 1 if any("error" in entry for entry in results) else 0
 

@@ -46,11 +46,13 @@ class CompareOptions(CommandOptions):
 
 
 def main(argv: Sequence[str], terminal: Terminal) -> int:
-    """Trains, times, compares, shows; returns 1 where a row failed."""
+    """Trains, times, compares, shows; returns 1 where a row failed, or a seed of one."""
     from featherlite.study.walk import walk_study
 
     made = parser("featherlite compare", "Train many networks on the same photos and say which one to ship.")
     add_fields(made, CompareOptions)
+    if argv[:1]:
+        _refuse_folder(argv[0])  # before it is told that --data lacks
     values = vars(made.parse_args(argv))
     options = parse(CompareOptions, {key: values[key] for key in CompareOptions.model_fields}, "featherlite compare")
     study = _study(options)
@@ -72,7 +74,7 @@ def main(argv: Sequence[str], terminal: Terminal) -> int:
     terminal.close()
     page = _show(comparison, options.out, terminal)
     terminal.finish({**comparison.document(), "out": str(options.out), "report": str(page)})
-    return 1 if any(row.status == "failed" for row in comparison.rows) else 0
+    return 1 if any(row.status == "failed" or row.failed_seeds for row in comparison.rows) else 0
 
 
 def _again(argv: Sequence[str]) -> str:
@@ -99,9 +101,31 @@ def _study(options: CompareOptions) -> Study:
             "Name a study (featherlite recipes), or networks: --networks feathernet,MobileNetV2",
         )
     if options.study:
+        _refuse_folder(options.study)
         return load_study(options.study, **given)
     names = list(dict.fromkeys(name.strip() for name in options.networks.split(",") if name.strip()))
     return parse_study(quick_study(names), "networks", **given)
+
+
+def _refuse_folder(named: str) -> None:
+    """Nothing, unless what stands in the study's place is a folder: of a comparison made before, or of photos.
+
+    Raises:
+        RequestError: it is one.
+    """
+    from featherlite.comparison import read_comparison
+    from featherlite.errors import FeatherliteError
+    from featherlite.recipe import shipped_recipes, shipped_studies
+    from featherlite.report.comparison_page import PAGE
+
+    folder = Path(named)
+    if not folder.is_dir() or named in (*shipped_studies(), *shipped_recipes()):
+        return
+    hint = f"Name a study (featherlite recipes) or its .toml. Photos go into --data: --data {named}"
+    with contextlib.suppress(FeatherliteError):
+        command = read_comparison(folder).command
+        hint = f"It holds a comparison: open {folder / PAGE}" + (f", or go on with: {command}" if command else ".")
+    raise RequestError(f"'{named}' is a folder, not a study.", hint)
 
 
 def _seeds(text: str) -> list[int] | None:
@@ -128,11 +152,11 @@ def _weigh(text: str) -> dict[str, float]:
 
 
 def _show(comparison: Comparison, out: Path, terminal: Terminal) -> Path:
-    """Writes the page, shows the table, which says what failed and what to ship; the page's path."""
-    from featherlite.report.comparison_page import write
+    """Shows the table, which says what failed and what to ship; the path of the page, written with the comparison."""
+    from featherlite.report.comparison_page import PAGE
     from featherlite.report.comparison_table import comparison_table
 
-    page = write(comparison, out)
+    page = out / PAGE
     terminal.show("", comparison_table(comparison), "")
     terminal.show(f"Page: {page}   Tables: {out / 'comparison.csv'}, {out / 'comparison.parquet'}")
     return page

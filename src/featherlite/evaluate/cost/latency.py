@@ -16,9 +16,11 @@ from featherlite.errors import ExportError
 from featherlite.runtime.worker import run_worker
 from featherlite.step import Progress, Silent
 
-__all__ = ["Timed", "Timings", "time_artefacts"]
+__all__ = ["METHOD", "Timed", "Timings", "time_artefacts"]
 
 TIMEOUT_S = 600.0
+METHOD = "rounds of equal weight"
+"""Named beside stored timings: those that were summed up in another way are not held against these."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,8 @@ def time_artefacts(
 
     In each round every artefact runs once on each number of threads, in a fresh process, warmed up, for about
     `seconds`; the order turns around from round to round. So a machine that grows slower, by heat or by another's
-    work, does so for all alike. Percentiles are over the runs of all rounds.
+    work, does so for all alike. The median is that of the rounds' medians, and in the 95th percentile over all runs
+    every round weighs the same: in a slow round fewer runs are done, and it counts for no less.
     """
     progress = progress or Silent()
     load = round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
@@ -98,16 +101,25 @@ def _stretch(artefact: Path, threads: int, seconds: float) -> dict[str, Any]:
 
 def _summary(threads: int, stretches: Sequence[Mapping[str, Any]]) -> Timed:
     """The rounds of one artefact as one entry."""
-    times = [one for stretch in stretches for one in stretch["times_ms"]]
-    p50, p95 = np.percentile(times, [50, 95])
+    rounds = [stretch["times_ms"] for stretch in stretches]
+    runs = sum(len(one) for one in rounds)
     memory = [stretch["memory_bytes"] for stretch in stretches]
     joules = [stretch["joules"] for stretch in stretches]
     told = all(one is not None for one in joules)
     return Timed(
         threads=threads,
-        p50_ms=round(float(p50), 4),
-        p95_ms=round(float(p95), 4),
-        runs=len(times),
+        p50_ms=round(float(np.median([np.median(one) for one in rounds])), 4),
+        p95_ms=round(_percentile(rounds, 0.95), 4),
+        runs=runs,
         memory_bytes=int(np.median(memory)) if all(one is not None for one in memory) else None,
-        energy_mj=round(1e3 * sum(joules) / len(times), 6) if told else None,
+        energy_mj=round(1e3 * sum(joules) / runs, 6) if told else None,
     )
+
+
+def _percentile(rounds: Sequence[Sequence[float]], share: float) -> float:
+    """The least of all runs that `share` of them do not exceed, where every round weighs the same."""
+    times = np.concatenate([np.asarray(one) for one in rounds])
+    weights = np.concatenate([np.full(len(one), 1 / (len(one) * len(rounds))) for one in rounds])
+    order = np.argsort(times)
+    reached = int(np.searchsorted(np.cumsum(weights[order]), share - 1e-9))
+    return float(times[order][min(reached, len(times) - 1)])

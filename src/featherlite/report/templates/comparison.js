@@ -200,7 +200,7 @@
   // ---- the decision -----------------------------------------------------------------------------------------------
   const KINDS = ["accuracy", "size", "time"];
   const candidates = rows.filter((row) => row.ships && row.costs.weight_ships).map((row) => ({
-    name: row.name, top1: row.top1, tied: row.tied, ships: row.ships, bytes: row.costs.weight_ships,
+    name: row.name, top1: row.top1, tied: row.tied, p: row.p, ships: row.ships, bytes: row.costs.weight_ships,
     ms: row.costs.ms_ships === undefined ? null : row.costs.ms_ships,
   }));
   let weigh = data.weigh; // beside the sliders, which would round it
@@ -257,7 +257,8 @@
     else {
       const gap = lost ? lost.toFixed(1) + " points below " : "level with ";
       const time = one.ms && best.ms ? " and " + share(one.ms / best.ms) + " of its time." : ".";
-      said.push(percent(one.top1) + ", " + gap + best.name + (one.tied && lost ? ", which may be chance, at " : ", at ")
+      const doubt = lost > data.notable ? "these photos cannot tell from chance" : "may be chance";
+      said.push(percent(one.top1) + ", " + gap + best.name + (one.tied && lost ? ", which " + doubt : "") + ", at "
         + share(one.bytes / best.bytes) + " of its size" + time);
     }
     if (weigh.accuracy && weigh.size) {

@@ -42,7 +42,7 @@ const rule = (function () {
     return ticks.filter((_, index) => index % Math.ceil(ticks.length / most) === 0);
   }
 
-  // The candidates [{name, top1, bytes, ms, tied}] that no other is as good as in everything and better in one.
+  // The candidates [{name, top1, bytes, ms, p}] that no other is as good as in everything and better in one.
   function efficient(candidates) {
     const timed = candidates.every((one) => one.ms !== null);
     const costs = candidates.map((one) => [-one.top1, one.bytes, timed ? one.ms : 0]);
@@ -52,7 +52,7 @@ const rule = (function () {
   }
 
   // What each candidate pays, the least first, in parts; those that `allowed` refuses stay out of the choice, not of
-  // what the others are held against.
+  // what the others are held against. Points below the best count as far as they are sure: times 1 - p.
   function ranked(candidates, weigh, allowed) {
     if (!candidates.length) return [];
     const timed = candidates.every((one) => one.ms !== null);
@@ -60,7 +60,7 @@ const rule = (function () {
     const smallest = Math.max(1, Math.min(...candidates.map((one) => one.bytes)));
     const quickest = timed ? Math.min(...candidates.map((one) => one.ms)) : 0;
     const priced = efficient(candidates.filter((one) => !allowed || allowed(one))).map((one) => {
-      const accuracy = weigh.accuracy * (one.tied ? 0 : 100 * (best - one.top1));
+      const accuracy = weigh.accuracy * ((1 - one.p) * 100 * (best - one.top1));
       const size = weigh.size * Math.log2(Math.max(1, one.bytes) / smallest);
       const time = weigh.time * (quickest && one.ms ? Math.log2(one.ms / quickest) : 0);
       return { one, accuracy, size, time, cost: Math.round((accuracy + size + time) * 1e9) / 1e9 };
