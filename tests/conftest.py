@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,15 @@ ROOT = Path(__file__).parent.parent
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Decoded photos go to a folder of this test session, never to the user's cache."""
     os.environ["FEATHERLITE_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(autouse=True)
+def _own_log() -> Iterator[None]:
+    """What a command in this process does to the library's log ends with the test."""
+    log = logging.getLogger("featherlite")
+    former = log.handlers[:], log.level, log.propagate
+    yield
+    log.handlers[:], log.level, log.propagate = former
 
 
 @pytest.fixture(scope="session")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 
 from featherlite.errors import MissingExtraError
@@ -25,12 +27,28 @@ def start_keras(what: str) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     try:
-        with _quiet_stderr():
+        with _interrupts_held(), _quiet_stderr():
             import keras
 
             keras.ops.convert_to_tensor(0)  # the first tensor loads the rest, with messages of its own
     except ImportError:
         raise MissingExtraError("train", what) from None
+
+
+@contextlib.contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Lets Ctrl-C wait until the end: libraries that look for other libraries swallow it while they are loaded."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    held: list[int] = []
+    former = signal.signal(signal.SIGINT, lambda number, _frame: held.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, former)
+    if held:
+        raise KeyboardInterrupt
 
 
 @contextlib.contextmanager

@@ -257,7 +257,6 @@ def test_what_another_set_left_half_way_is_not_mixed_in(hub: Hub, tmp_path: Path
 def test_without_a_network_what_is_whole_is_used_and_else_told(
     hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("logging.Logger.propagate", True, raising=False)
     place = resolve(SET, tmp_path)
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     assert resolve(SET, tmp_path) == place
