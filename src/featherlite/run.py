@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import json
 import logging
-import os
 import shutil
 import tempfile
 import time
@@ -25,19 +23,17 @@ from uuid import uuid4
 
 from pydantic import ValidationError
 
-from featherlite.bundle import Bundle, sha256_of, storage_guard, write_atomically
-from featherlite.code_version import code_of, code_version
+from featherlite.bundle import Bundle, storage_guard, write_atomically
+from featherlite.code_version import code_version
 from featherlite.errors import BundleError, FeatherliteError, RecipeError, RequestError, StorageError
 from featherlite.history import Measure, StepReport
+from featherlite.keys import cache_folder, photos_key, seed_of, step_key
 from featherlite.recipe import PlannedStep, Recipe, config_faults
-from featherlite.step import Context, Progress, Silent, Step, StepConfig, load_step
+from featherlite.step import Context, Progress, Silent, StepConfig, load_step
 
 __all__ = [
     "Run",
-    "cache_folder",
     "locked",
-    "photos_key",
-    "recipe_keys",
     "refuse_lacking",
     "refuse_out_within_data",
     "resolve",
@@ -91,18 +87,13 @@ def run_recipe(
             one of this run, unless a former run with other settings left one there, which then stays.
     """
     refuse_lacking(recipe)
-    data = resolve(data, cache or cache_folder(), progress)
+    cache, progress = cache or cache_folder(), progress or Silent()
+    data = resolve(data, cache, progress)
     refuse_out_within_data(out, data)
-    around = Surroundings(
-        store=store or out / "store",
-        cache=cache or cache_folder(),
-        data=Path(data).absolute(),
-        seed=recipe.seed,
-        progress=progress or Silent(),
-    )
+    around = Surroundings(store or out / "store", cache, Path(data).absolute(), recipe.seed, progress)
     tell = listener or (lambda _id, _report, _cached: None)
     with storage_guard(out), locked(out, around.store):
-        bundle, key, reused = Bundle(), _data_key(around), 0
+        bundle, key, reused = Bundle(), photos_key(Path(data), cache, progress), 0
         _note(out, recipe, "running")
         try:
             for plan in recipe.steps:
@@ -167,7 +158,7 @@ def run_step(
             Path(work), cache or cache_folder(), root.absolute() if root else None, seed, progress or Silent()
         )
         plan = PlannedStep(name, step, config)
-        key = _step_key(bundle.id or "", plan, seed)
+        key = step_key(bundle.id or "", plan, seed)
         result = _execute(plan, bundle, key, around, Path(work) / "step")
         saved = result.save(out if out is not None else Path(work) / "result")
         if out is None:
@@ -179,77 +170,14 @@ def run_step(
     return saved, saved.history[-1]
 
 
-def cache_folder() -> Path:
-    """Where decoded photos are kept between runs: $FEATHERLITE_CACHE, else the user's cache folder."""
-    named = os.environ.get("FEATHERLITE_CACHE")
-    if named:
-        return Path(named)
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "featherlite"
-
-
-def photos_key(data: Path, cache: Path, progress: Progress | None = None) -> str:
-    """The hash that stands for the photos: parent of the first step's key.
-
-    Raises:
-        FeatherliteError: the photos cannot be used.
-    """
-    return _data_key(Surroundings(Path(), cache, data.absolute(), 0, progress or Silent()))
-
-
-def recipe_keys(recipe: Recipe, photos: str) -> tuple[str, ...]:
-    """The keys under which the results of the recipe's steps are stored, known before anything has run."""
-    keys = [photos]
-    for plan in recipe.steps:
-        keys.append(_step_key(keys[-1], plan, _seed(plan, recipe.seed)))
-    return tuple(keys[1:])
-
-
-def _seed(plan: PlannedStep, seed: int) -> int:
-    """The step's own seed, else the run's."""
-    return seed if plan.seed is None else plan.seed
-
-
 def _has(bundle: Bundle, need: str) -> bool:
     return bool(bundle.exports) if need == "export:*" else need in bundle.provides()
 
 
-def _data_key(around: Surroundings) -> str:
-    """Hash of all that the first step sees: the photos, and the files that cannot be used, which it must tell of."""
-    from featherlite.data.sample import is_drawn
-    from featherlite.data.source import refuse_too_few, scan
-
-    assert around.data is not None
-    found = scan(around.data, around.progress, around.cache, strict=False)
-    refuse_too_few(found.root, set(found.classes), found.faults)
-    faults = [[fault.path, fault.reason] for fault in found.faults]
-    seen = [found.digest, found.layout, faults, is_drawn(around.data)]
-    return hashlib.sha256(json.dumps(seen).encode()).hexdigest()
-
-
-def _step_key(parent: str, plan: PlannedStep, seed: int) -> str:
-    read = [sha256_of(path) if path.is_file() else "" for path in plan.config.files()]
-    read += [_photos_digest(path) for path in plan.config.folders()]
-    parts = [parent, plan.step.name, plan.config.model_dump(mode="json"), read, seed, _code(plan.step)]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
-
-
-def _code(step: Step) -> str:
-    """The code that the step's stored result depends on: its own, and that which measured it."""
-    return code_of(step.function.__module__, "featherlite.evaluate.measure")
-
-
-def _photos_digest(folder: Path) -> str:
-    """Hash of the photos under a folder that a step reads beside the run's own."""
-    from featherlite.data.unlabelled import scan_unlabelled
-
-    return scan_unlabelled(folder, cache=cache_folder()).digest
-
-
 def _stored_step(plan: PlannedStep, parent: Bundle, parent_key: str, around: Surroundings) -> tuple[Bundle, str, bool]:
     """The step's result from the store, or made now and stored: (bundle, key, whether it was there already)."""
-    around = replace(around, seed=_seed(plan, around.seed))
-    key = _step_key(parent_key, plan, around.seed)
+    around = replace(around, seed=seed_of(plan, around.seed))
+    key = step_key(parent_key, plan, around.seed)
     place, work = around.store / key, around.store / f"{key}.work"
     if place.exists():
         shutil.rmtree(work, ignore_errors=True)  # left behind where the process was killed right after the saving

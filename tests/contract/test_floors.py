@@ -13,6 +13,7 @@ SOURCE = Path(__file__).parent.parent.parent / "src" / "featherlite"
 FLOORS = {
     "cli": 7,
     "run": 6,
+    "keys": 6,
     "recipe": 6,
     "study": 6,
     "training": 5,

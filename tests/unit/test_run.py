@@ -7,22 +7,9 @@ import pytest
 from featherlite.bundle import Bundle, Label
 from featherlite.errors import RecipeError, RequestError
 from featherlite.history import StepReport
+from featherlite.keys import photos_key, recipe_keys, step_key
 from featherlite.recipe import parse_recipe
-from featherlite.run import (
-    Surroundings,
-    _data_key,
-    _goes_on_from,
-    _step_key,
-    photos_key,
-    recipe_keys,
-    run_recipe,
-    run_step,
-)
-from featherlite.step import Silent
-
-
-def surroundings(data: Path, tmp_path: Path) -> Surroundings:
-    return Surroundings(tmp_path / "store", tmp_path / "cache", data, 0, Silent())
+from featherlite.run import _goes_on_from, run_recipe, run_step
 
 
 @pytest.fixture
@@ -37,10 +24,10 @@ def photos(tmp_path: Path) -> Path:
 
 def test_a_new_faulty_file_makes_the_data_new(photos: Path, tmp_path: Path) -> None:
     """Else a rerun would reuse the former split, which does not tell of it."""
-    before = _data_key(surroundings(photos, tmp_path))
-    assert _data_key(surroundings(photos, tmp_path)) == before
+    before = photos_key(photos, tmp_path / "cache")
+    assert photos_key(photos, tmp_path / "cache") == before
     (photos / "a" / "broken.jpg").write_text("junk")
-    assert _data_key(surroundings(photos, tmp_path)) != before
+    assert photos_key(photos, tmp_path / "cache") != before
 
 
 def test_the_content_of_a_weights_file_counts(tmp_path: Path) -> None:
@@ -48,12 +35,12 @@ def test_the_content_of_a_weights_file_counts(tmp_path: Path) -> None:
     weights.write_bytes(b"one")
     steps = [{"step": "split"}, {"step": "build", "weights": str(weights)}]
     build = parse_recipe({"steps": steps}, "test").steps[1]
-    before = _step_key("parent", build, 0)
-    assert _step_key("parent", build, 0) == before
-    assert _step_key("parent", build, 1) != before
-    assert _step_key("other", build, 0) != before
+    before = step_key("parent", build, 0)
+    assert step_key("parent", build, 0) == before
+    assert step_key("parent", build, 1) != before
+    assert step_key("other", build, 0) != before
     weights.write_bytes(b"two")
-    assert _step_key("parent", build, 0) != before
+    assert step_key("parent", build, 0) != before
 
 
 def test_a_missing_weights_file_is_a_fault_of_the_recipe(tmp_path: Path) -> None:

@@ -20,8 +20,9 @@ __all__ = ["walk", "write_pages"]
 
 def walk(recipe: Recipe, data: Path, out: Path, terminal: Terminal) -> dict[str, Any]:
     """Runs the recipe, shows its ladder, writes its pages; returns the JSON document."""
+    from featherlite.keys import cache_folder
     from featherlite.report.ladder import ladder_rows
-    from featherlite.run import cache_folder, resolve, run_recipe
+    from featherlite.run import resolve, run_recipe
 
     place = {plan.id: number for number, plan in enumerate(recipe.steps, start=1)}
 
@@ -74,11 +75,11 @@ def write_pages(
     `photos` is where the photos lie, `named` how the user calls that place.
     """
     from featherlite.data.audit_tables import ISSUES
+    from featherlite.keys import cache_folder
     from featherlite.report.audit_page import bundle_audit, write_audit_page
     from featherlite.report.audited import AUDIT_PAGE
     from featherlite.report.next_steps import read_run_note, run_note
     from featherlite.report.page import write_page
-    from featherlite.run import cache_folder
 
     done = [report.id for report in bundle.history]
     note = read_run_note(bundle.home.parent, named or photos, done) if bundle.home is not None else None

@@ -19,17 +19,10 @@ from featherlite.comparison import Comparison
 from featherlite.errors import FeatherliteError, RequestError, UnexpectedError
 from featherlite.evaluate.cost.latency import METHOD, Timed, Timings, time_artefacts
 from featherlite.evaluate.cost.machine import machine_facts
+from featherlite.keys import cache_folder, photos_key, recipe_keys
 from featherlite.recipe import Recipe
 from featherlite.report.comparison_page import write as write_page
-from featherlite.run import (
-    cache_folder,
-    locked,
-    photos_key,
-    recipe_keys,
-    refuse_lacking,
-    refuse_out_within_data,
-    resolve,
-)
+from featherlite.run import locked, refuse_lacking, refuse_out_within_data, resolve
 from featherlite.step import Progress, Silent
 from featherlite.study.crew import Crew
 from featherlite.study.plan import Job, Study

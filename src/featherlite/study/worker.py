@@ -21,8 +21,9 @@ from typing import Any, TextIO
 
 from featherlite.bundle import Bundle
 from featherlite.errors import FeatherliteError
+from featherlite.keys import photos_key, recipe_keys
 from featherlite.recipe import Recipe
-from featherlite.run import photos_key, recipe_keys, run_recipe
+from featherlite.run import run_recipe
 from featherlite.study.result import ChangedError, Failure, Order, Result, figures_of, write_result
 from featherlite.study.tail import without
 

@@ -16,7 +16,8 @@ RATES, LOSSES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1), (2.0, 1.9, 1.2, 1.6, 9.0)
 
 @pytest.fixture(scope="module")
 def built(sample_photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from featherlite.run import cache_folder, run_step
+    from featherlite.keys import cache_folder
+    from featherlite.run import run_step
 
     place = tmp_path_factory.mktemp("built")
     parted, _ = run_step("split", None, None, {}, data=sample_photos, cache=cache_folder())

@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 
 from featherlite.errors import ExportError, RequestError
+from featherlite.keys import photos_key, recipe_keys
 from featherlite.recipe import Recipe, parse_recipe
-from featherlite.run import photos_key, recipe_keys
 from featherlite.runtime.worker import module_path
 from featherlite.step import Silent
 from featherlite.study import worker

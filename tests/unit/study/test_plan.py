@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from featherlite.errors import RecipeError, RequestError
+from featherlite.keys import recipe_keys
 from featherlite.recipe import load_recipe
-from featherlite.run import recipe_keys
 from featherlite.study.plan import Study, load_study, parse_study, quick_study
 
 from .conftest import document

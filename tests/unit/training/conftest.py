@@ -9,8 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from featherlite.bundle import Bundle
 from featherlite.data.photos import PhotoSet
+from featherlite.preprocess import Preprocess
 from featherlite.step import Context
+from featherlite.training.distill import DistillConfig
+from featherlite.training.teachers.classroom import Classroom
+
+from .distillation import QUICK, MakeContext
 
 PX = 16
 
@@ -66,3 +72,38 @@ def block_network(*, norm: bool = False, seed: int = 1) -> Any:
         x = keras.layers.ReLU(name=f"{name}_relu")(x)
     x = keras.layers.GlobalAveragePooling2D(name="head_pool")(x)
     return keras.Model(inputs, keras.layers.Dense(3, name="head_logits")(x), name="blocks")
+
+
+@pytest.fixture(scope="module")
+def student(color_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """An untrained network of 16 px on the colors' splits; its teacher sees 24 px."""
+    from featherlite.models.network import network_bytes
+
+    bundle = color_bundle.with_network(network_bytes(tiny_network()))
+    bundle = bundle.with_json("preprocess.json", Preprocess(width=16, height=16).model_dump())
+    return bundle.save(tmp_path_factory.mktemp("students") / "student")
+
+
+@pytest.fixture
+def fresh(color_photos: Path, tmp_path: Path) -> MakeContext:
+    """Contexts with a cache of the test's own."""
+    made = iter(range(100))
+
+    def make(**options: Any) -> Context:
+        work = tmp_path / f"context{next(made)}"
+        for folder in ("scratch", "resume"):
+            (work / folder).mkdir(parents=True)
+        return Context(3, work / "scratch", work / "resume", tmp_path / "cache", color_photos, **options)
+
+    return make
+
+
+@pytest.fixture
+def room_of(student: Bundle, color_bundle: Bundle, fresh: MakeContext) -> Callable[..., Classroom]:
+    """What a distillation by the network that knows the colors begins with."""
+
+    def make(**options: Any) -> Classroom:
+        named = {"teacher": [str(color_bundle.home)]} | options
+        return Classroom(student, DistillConfig.model_validate(QUICK | named), fresh())
+
+    return make

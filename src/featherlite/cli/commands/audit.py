@@ -31,7 +31,8 @@ class AuditOptions(CommandOptions):
 def main(argv: Sequence[str], terminal: Terminal) -> int:
     """Looks, writes, shows; returns 1 where there is no photo that a model could learn from."""
     from featherlite.data.audit import AuditConfig, run_audit
-    from featherlite.run import cache_folder, resolve
+    from featherlite.keys import cache_folder
+    from featherlite.run import resolve
 
     made = parser("featherlite audit", "Look photos over for faults; none is touched. --list tells which.")
     add_fields(made, AuditOptions)

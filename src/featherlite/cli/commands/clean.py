@@ -36,7 +36,8 @@ def main(argv: list[str], terminal: Terminal) -> int:
     from featherlite.data.decisions import apply_decisions, write_decisions
     from featherlite.data.manifest import write_manifest
     from featherlite.data.source import refuse_too_few, scan
-    from featherlite.run import cache_folder, resolve
+    from featherlite.keys import cache_folder
+    from featherlite.run import resolve
 
     made = parser("featherlite clean", "Carry out chosen suggestions of the audit; no photo is touched or deleted.")
     add_fields(made, CleanOptions)
@@ -97,7 +98,7 @@ def _issues(data: Path, audit: Path | None, apply: Sequence[str], terminal: Term
     from featherlite.data.audit import AuditConfig, run_audit
     from featherlite.data.audit_tables import read_issues_file
     from featherlite.data.checks import check_names, load_check
-    from featherlite.run import cache_folder
+    from featherlite.keys import cache_folder
 
     checks = [load_check(name) for name in check_names()]
     blocking = tuple(one.name for one in checks if one.blocks)

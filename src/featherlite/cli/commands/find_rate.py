@@ -72,7 +72,8 @@ def main(argv: list[str], terminal: Terminal) -> int:
 def _found(options: RateOptions, config: Any, terminal: Terminal) -> Any:
     from featherlite.bundle import Bundle
     from featherlite.data.photos import load_photos
-    from featherlite.run import cache_folder, resolve
+    from featherlite.keys import cache_folder
+    from featherlite.run import resolve
     from featherlite.step import Context
 
     bundle = Bundle.open(options.bundle)

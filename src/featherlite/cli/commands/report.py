@@ -12,7 +12,8 @@ from featherlite.cli.terminal import Terminal
 def main(argv: list[str], terminal: Terminal) -> int:
     """Writes report.html; returns the exit code."""
     from featherlite.bundle import Bundle
-    from featherlite.run import cache_folder, resolve
+    from featherlite.keys import cache_folder
+    from featherlite.run import resolve
 
     made = parser("featherlite report", "Write what a run did as one self-contained page, and its audit's beside it.")
     made.add_argument("out", metavar="OUT", help="a run's folder or a bundle")

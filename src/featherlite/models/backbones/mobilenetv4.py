@@ -15,7 +15,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from featherlite.models.backbones.card import MOMENTUM, Card, Order
+from featherlite.models.backbones.card import Card, Order
+from featherlite.models.backbones.torch_padding import convolution, depthwise
 
 __all__ = ["CARDS", "build", "torch_names"]
 
@@ -82,12 +83,12 @@ def build(order: Order) -> Any:
     import keras
 
     inputs = keras.Input(order.shape, name="photo")
-    x = _convolution(inputs, "conv_stem", "bn1", _STEM, 3, 2)
+    x = _activated(inputs, "conv_stem", "bn1", _STEM, 3, 2)
     for stage, blocks in enumerate(_STAGES):
         for number, block in enumerate(blocks):
             name = f"blocks_{stage}_{number}"
             if isinstance(block, _Plain):
-                x = _convolution(x, f"{name}_conv", f"{name}_bn1", block.channels, block.kernel, block.stride)
+                x = _activated(x, f"{name}_conv", f"{name}_bn1", block.channels, block.kernel, block.stride)
             else:
                 x = _universal(x, name, block)
     return keras.Model(inputs, x, name=order.card.name)
@@ -113,45 +114,20 @@ def _universal(x: Any, name: str, block: _Universal) -> Any:
 
     y, wide = x, x.shape[-1] * block.expansion
     if block.before:
-        y = _depthwise(y, f"{name}_dw_start", block.before, 1 if block.behind else block.stride)
-    y = _convolution(y, f"{name}_pw_exp_conv", f"{name}_pw_exp_bn", wide, 1, 1)
+        y = depthwise(
+            y, f"{name}_dw_start_conv", f"{name}_dw_start_bn", block.before, 1 if block.behind else block.stride
+        )
+    y = _activated(y, f"{name}_pw_exp_conv", f"{name}_pw_exp_bn", wide, 1, 1)
     if block.behind:
-        y = _depthwise(y, f"{name}_dw_mid", block.behind, block.stride)
+        y = depthwise(y, f"{name}_dw_mid_conv", f"{name}_dw_mid_bn", block.behind, block.stride)
         y = layers.ReLU(name=f"{name}_dw_mid_relu")(y)
-    y = _convolution(y, f"{name}_pw_proj_conv", f"{name}_pw_proj_bn", block.channels, 1, 1, relu=False)
+    y = convolution(y, f"{name}_pw_proj_conv", f"{name}_pw_proj_bn", block.channels, 1, 1)
     if block.stride == 1 and x.shape[-1] == block.channels:
         y = layers.Add(name=f"{name}_add")([x, y])
     return y
 
 
-def _convolution(x: Any, conv: str, norm: str, channels: int, kernel: int, stride: int, relu: bool = True) -> Any:
+def _activated(x: Any, conv: str, norm: str, channels: int, kernel: int, stride: int) -> Any:
     from keras import layers
 
-    x = _padded(x, conv, kernel, stride)
-    x = layers.Conv2D(
-        channels,
-        kernel,
-        stride,
-        padding="same" if stride == 1 else "valid",
-        use_bias=False,
-        kernel_initializer="he_normal",
-        name=conv,
-    )(x)
-    x = layers.BatchNormalization(epsilon=1e-5, momentum=MOMENTUM, name=norm)(x)
-    return layers.ReLU(name=f"{norm}_relu")(x) if relu else x
-
-
-def _depthwise(x: Any, name: str, kernel: int, stride: int) -> Any:
-    from keras import layers
-
-    x = _padded(x, f"{name}_conv", kernel, stride)
-    padding = "same" if stride == 1 else "valid"
-    x = layers.DepthwiseConv2D(kernel, stride, padding=padding, use_bias=False, name=f"{name}_conv")(x)
-    return layers.BatchNormalization(epsilon=1e-5, momentum=MOMENTUM, name=f"{name}_bn")(x)
-
-
-def _padded(x: Any, name: str, kernel: int, stride: int) -> Any:
-    """Zeros alike on all sides before a strided kernel, where 'same' would pad an even map at one end alone."""
-    from keras import layers
-
-    return layers.ZeroPadding2D(kernel // 2, name=f"{name}_pad")(x) if stride > 1 and kernel > 1 else x
+    return layers.ReLU(name=f"{norm}_relu")(convolution(x, conv, norm, channels, kernel, stride))

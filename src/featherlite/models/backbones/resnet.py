@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from featherlite.models.backbones.card import MOMENTUM, Card, Convention, Order
+from featherlite.models.backbones.card import Card, Convention, Order
+from featherlite.models.backbones.torch_padding import convolution
 
 __all__ = ["CARDS", "build", "torch_names"]
 
@@ -118,7 +119,7 @@ def _torch_layout(order: Order) -> Any:
 
     kind, stages = _BLOCKS[order.card.name]
     inputs = keras.Input(order.shape, name="photo")
-    x = _convolution(inputs, "conv1", "bn1", 64, 7, 2)
+    x = convolution(inputs, "conv1", "bn1", 64, 7, 2)
     x = layers.ReLU(name="relu")(x)
     # Zeros are what torch's padding with minus infinity amounts to, since nothing here is negative.
     x = layers.MaxPooling2D(3, 2, name="maxpool")(layers.ZeroPadding2D(1, name="maxpool_pad")(x))
@@ -139,30 +140,9 @@ def _block(x: Any, name: str, kind: str, channels: int, stride: int, projects: b
         plan = [(channels, 1, 1), (channels, 3, stride), (channels * _WIDENING, 1, 1)]
     y = x
     for number, (width, kernel, step) in enumerate(plan, start=1):
-        y = _convolution(y, f"{name}_conv{number}", f"{name}_bn{number}", width, kernel, step)
+        y = convolution(y, f"{name}_conv{number}", f"{name}_bn{number}", width, kernel, step)
         if number < len(plan):
             y = layers.ReLU(name=f"{name}_relu{number}")(y)
     if projects:
-        x = _convolution(x, f"{name}_downsample_0", f"{name}_downsample_1", plan[-1][0], 1, stride)
+        x = convolution(x, f"{name}_downsample_0", f"{name}_downsample_1", plan[-1][0], 1, stride)
     return layers.ReLU(name=f"{name}_relu")(layers.Add(name=f"{name}_add")([x, y]))
-
-
-def _convolution(x: Any, conv: str, norm: str, channels: int, kernel: int, stride: int) -> Any:
-    """Convolution padded alike on all sides, and BatchNorm.
-
-    With stride 1 that is what 'same' does; with stride 2 'same' would pad an even map at one end alone.
-    """
-    from keras import layers
-
-    if stride > 1 and kernel > 1:
-        x = layers.ZeroPadding2D(kernel // 2, name=f"{conv}_pad")(x)
-    x = layers.Conv2D(
-        channels,
-        kernel,
-        stride,
-        padding="same" if stride == 1 else "valid",
-        use_bias=False,
-        kernel_initializer="he_normal",
-        name=conv,
-    )(x)
-    return layers.BatchNormalization(epsilon=1e-5, momentum=MOMENTUM, name=norm)(x)
