@@ -11,7 +11,7 @@ import importlib
 import inspect
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Protocol, get_type_hints
@@ -103,6 +103,19 @@ class Context:
     data: Path | None = None
     progress: Progress = field(default_factory=Silent)
     details: dict[str, Any] = field(default_factory=dict)
+    whole: Context | None = None
+    """The context that this one is a part of."""
+
+    def part(self, name: str) -> Context:
+        """The context of a part of this step's work, with folders of its own; what it records stands under `parts`.
+
+        A step that trains several times gives each training a part: their checkpoints then do not meet.
+        """
+        scratch, resume = self.scratch / name, self.resume / name
+        for folder in (scratch, resume):
+            folder.mkdir(parents=True, exist_ok=True)
+        details = self.details.setdefault("parts", {}).setdefault(name, {})
+        return replace(self, scratch=scratch, resume=resume, details=details, whole=self)
 
     def record(self, key: str, value: Any) -> None:
         """Keeps a fact (JSON) in the step's report: a curve, a choice, a warning. Never a claim of success."""
@@ -110,6 +123,9 @@ class Context:
 
     def warn(self, message: str) -> None:
         """Logs a warning and keeps it in the report, where the ladder and the page show it."""
+        if self.whole is not None:
+            self.whole.warn(message)
+            return
         log.warning(message)
         self.details.setdefault("warnings", []).append(message)
 

@@ -1,0 +1,101 @@
+"""What a shrinking step stands on: milestones that survive a kill, and recovery from the wound outward."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from featherlite.bundle import Bundle
+from featherlite.models.network import load_network, network_bytes
+from featherlite.shrink.milestones import Reached, reach
+from featherlite.shrink.recovery import RecoveryConfig, Ward, distances
+from featherlite.step import Context
+
+QUICK: dict[str, Any] = {"epochs": 1, "batch": 12, "ema": None, "stages": 2}
+
+
+def chain(count: int = 5) -> Any:
+    """photo -> c0 -> c1 -> ..., each followed by an activation, with a shortcut around c2."""
+    layers = keras.layers
+    photo = x = keras.Input((8, 8, 3), name="photo")
+    for number in range(count):
+        y = layers.ReLU(name=f"r{number}")(layers.Conv2D(3, 1, name=f"c{number}")(x))
+        x = layers.Add(name="sum")([x, y]) if number == 2 else y
+    x = layers.GlobalAveragePooling2D(name="head_pool")(x)
+    return keras.Model(photo, layers.Dense(3, name="head_logits")(x), name="chain")
+
+
+def test_distances_count_layers_with_weights() -> None:
+    away = distances(chain(), ["c1"])
+    assert away == {"c0": 1, "c1": 0, "c2": 1, "c3": 1, "c4": 2, "head_logits": 3}, "c3 lies behind the shortcut"
+    assert distances(chain(), ["sum"]) == {"c0": 2, "c1": 1, "c2": 1, "c3": 1, "c4": 2, "head_logits": 3}
+    assert set(distances(chain(), []).values()) == {1}
+
+
+def test_a_milestone_is_made_once(make_context: Any) -> None:
+    ctx: Context = make_context()
+    made = []
+
+    def make(inner: Context) -> Reached:
+        made.append(inner.resume)
+        inner.record("note", 7)
+        inner.warn("mind the gap")
+        return Reached(chain(), {"kept": (1, 2)})
+
+    first = reach(ctx, "one", make)
+    again = Context(ctx.seed, ctx.scratch, ctx.resume, ctx.cache, ctx.data)
+    second = reach(again, "one", make)
+    assert len(made) == 1
+    assert not made[0].exists(), "what the part kept for itself is not needed any more"
+    assert first.facts == second.facts == {"kept": [1, 2]}
+    assert network_bytes(first.network) == network_bytes(second.network)
+    assert again.details == ctx.details == {"parts": {"one": {"note": 7}}, "warnings": ["mind the gap"]}
+    (ctx.resume / "one.keras").write_bytes(b"cut short")
+    reach(again, "one", make)
+    assert len(made) == 2, "what is damaged is made anew"
+
+
+def test_recovery_trains_the_wound_first(color_bundle: Bundle, make_context: Any) -> None:
+    ctx: Context = make_context()
+    ward = Ward.open(color_bundle, RecoveryConfig(**QUICK), ctx)
+    network = load_network(color_bundle)
+    names = [layer.name for layer in network.layers if layer.weights]
+    start = {name: network.get_layer(name).get_weights() for name in names}
+    reached = ward.recover(network, ["head_logits"], ctx, "heal")
+    trained = [stage["layers"] for stage in reached.facts["stages"]]
+    assert trained == sorted(trained)
+    assert trained[-1] == len(names)
+    assert trained[0] < len(names)
+    assert reached.facts["top1"] == ward.top1(reached.network)
+    assert all(layer.trainable for layer in reached.network.layers if layer.weights)
+    first = network_of(ctx, "heal-1")
+    far = [name for name, steps in distances(network, ["head_logits"]).items() if steps > 1]
+    assert far
+    for name in far:
+        for old, new in zip(start[name], first.get_layer(name).get_weights(), strict=True):
+            np.testing.assert_array_equal(old, new)
+    assert reached.facts["top1"] >= reached.facts["stages"][0]["before"]
+
+
+def network_of(ctx: Context, name: str) -> Any:
+    from featherlite.models.network import network_from
+
+    return network_from(Path(ctx.resume / f"{name}.keras"))
+
+
+def test_a_drop_is_held_against_what_came() -> None:
+    ward = Ward(None, None, RecoveryConfig(max_drop=0.02))  # type: ignore[arg-type]
+    assert ward.holds(0.88, 0.90)
+    assert not ward.holds(0.87, 0.90)
+    assert ward.holds(None, 0.90), "nobody knows"
+
+
+def test_settings_of_another_kind_of_stages_are_refused() -> None:
+    for idle in ({"unlock": 3}, {"unlock_stages": 2}):
+        with pytest.raises(ValidationError, match="do nothing here"):
+            RecoveryConfig(**idle)
