@@ -21,6 +21,7 @@ from featherlite.report.comparison_view import (
     pretrained,
     score_text,
     shipped_top1,
+    started_from,
     written,
 )
 from featherlite.report.plots import interval_strip
@@ -196,7 +197,7 @@ def _about(row: Row) -> dict[str, Any]:
     return {
         "model": visible(row.model) if row.model != row.name else None,
         "road": visible(row.road),
-        "weights": visible(row.weights) if pretrained(row) else None,
+        "weights": visible(started_from(row)) if pretrained(row) else None,
         "family": visible(family(row.model)),
     }
 

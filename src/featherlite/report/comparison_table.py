@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from featherlite.comparison import Comparison, Pair, Row
-from featherlite.report.comparison_view import COLUMNS, Column, next_to, p_text, pretrained, written
+from featherlite.report.comparison_view import COLUMNS, Column, next_to, p_text, started_from, written
 from featherlite.report.units import percent_text
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def _cells(comparison: Comparison, rows: Sequence[Row], signs: _Signs) -> list[_
         _Cell("", lambda row: Text(signs.ships if row.name == comparison.recommended else "", "green"), "left"),
         _Cell("network", lambda row: _line(row.name, "bold" if row.name == comparison.recommended else ""), "left"),
         _Cell("road", lambda row: _line(row.road), "left"),
-        _Cell("from", lambda row: _line(row.weights if pretrained(row) else "scratch"), "left"),
+        _Cell("from", lambda row: _line(started_from(row)), "left"),
         _Cell("px", lambda row: Text(str(row.input_px or ""))),
         _Cell("top-1 (95%)", _top1, "left"),
         _Cell("next", lambda row: _against(pairs.get(row.name), signs), "left"),

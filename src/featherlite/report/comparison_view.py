@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Literal
 
 from featherlite.comparison import Comparison, Pair, Row, Score
@@ -31,6 +32,7 @@ __all__ = [
     "score_text",
     "scores_of",
     "shipped_top1",
+    "started_from",
     "written",
 ]
 
@@ -39,6 +41,9 @@ Spread = Estimate | Score
 """A figure with its interval."""
 
 _FAMILY = re.compile(r"[a-z]*?(?:net|next)|[a-z]+", re.IGNORECASE)
+_FILE = re.compile(r"(\.weights)?\.(h5|keras|safetensors)$")
+MOST_WEIGHTS = 36
+"""Characters that a table spares for the name of what a row started from."""
 
 
 @dataclass(frozen=True)
@@ -189,6 +194,15 @@ def family(model: str) -> str:
 def pretrained(row: Row) -> bool:
     """Whether the row started from weights, not from scratch."""
     return row.weights != "none"
+
+
+def started_from(row: Row) -> str:
+    """What the row started from, short enough for a table: a file's name without its endings, 'imagenet', 'scratch'."""
+    if not pretrained(row):
+        return "scratch"
+    name = PurePosixPath(row.weights).name if _FILE.search(row.weights) else row.weights
+    name = _FILE.sub("", name)
+    return name if len(name) <= MOST_WEIGHTS else f"{name[: MOST_WEIGHTS - 9]}…{name[-8:]}"
 
 
 def next_to(comparison: Comparison) -> Mapping[str, Pair]:

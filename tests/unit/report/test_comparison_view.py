@@ -19,6 +19,7 @@ from featherlite.report.comparison_view import (
     pretrained,
     scores_of,
     shipped_top1,
+    started_from,
     written,
 )
 
@@ -171,3 +172,18 @@ def test_the_staircase_runs_through_the_front() -> None:
     assert line.count("V") == 2
     assert "On the Pareto front: small, large." in plot
     assert plot.count("dot c0 fore") == 2
+
+
+@pytest.mark.parametrize(
+    ("weights", "said"),
+    [
+        ("none", "scratch"),
+        ("imagenet", "imagenet"),
+        ("hub:timm/resnet18.a1_in1k", "hub:timm/resnet18.a1_in1k"),
+        ("/home/ada/nets/birds.weights.h5", "birds"),
+        ("resnet.safetensors", "resnet"),
+        ("a" * 30 + "b" * 30 + ".keras", "a" * 27 + "…" + "b" * 8),
+    ],
+)
+def test_what_a_row_started_from_fits_a_table(weights: str, said: str) -> None:
+    assert started_from(made_row(*FIGURES[0]).model_copy(update={"weights": weights})) == said
