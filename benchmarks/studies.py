@@ -24,6 +24,7 @@ STUDIES = HERE / "studies"
 ROWS = [
     "MobileNetV2 frozen",
     "MobileNetV2",
+    "MobileNetV1 0.25",
     "ResNet18 from scratch",
     "ResNet34 from scratch",
     "ResNet50 from scratch",
@@ -32,11 +33,14 @@ ROWS = [
     "EfficientNetB2 from scratch",
     "ConvNeXtTiny from scratch",
     "MobileNetV2 from scratch",
+    "MobileNetV3Small from scratch",
+    "MobileNetV4ConvSmall from scratch",
     "SqueezeNet 1.1 from scratch",
     "feathernet from scratch",
     "AlexNet from scratch",
 ]
 RECIPES = HERE.parent / "src" / "featherlite" / "recipes"
+V1 = '"build.backbone" = "MobileNetV1", "build.width" = 0.25'
 APPLY = ["--set", "clean.apply=['label-conflict']"]
 
 CASES = {
@@ -55,12 +59,14 @@ CASES = {
 def command(case: str, data: Path, out: Path) -> list[str]:
     """The featherlite command of a case, whose study is written to `out` with the paths of this machine filled in.
 
-    Weights from ImageNet are read from $FEATHERLITE_TEST_DATA instead of fetched: those of MobileNetV2 are there.
+    Weights from ImageNet are read from $FEATHERLITE_TEST_DATA instead of fetched: those of MobileNetV2 and of
+    MobileNetV1 0.25 are there.
     """
     study, photos, words = CASES[case]
     text = study.read_text(encoding="utf-8")
     for mark, path in (
         ('"imagenet"', f'"{data}/weights/mobilenet_v2_1.0_224_imagenet.weights.h5"'),
+        (V1, f'{V1}, "build.weights" = "{data}/weights/mobilenet_v1_0.25_128_imagenet.weights.h5"'),
         ('"inat-birds"', f'"{data}/weights/mobilenet_v2_1.0_224_inat_birds.weights.h5"'),
         ('"flowers-teacher"', f'"{out}/flowers-teacher/rows/MobileNetV2 tuned/seed-0/bundle"'),
     ):

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import json
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -24,117 +19,23 @@ from featherlite.models.weights import UnreachableError, fetch_weights, hub_weig
 from featherlite.models.weights.source import HubWeights
 from featherlite.step import Context
 
+from ..stand_in_hub import COMMIT, Hub, served
+
 pytest.importorskip("huggingface_hub")
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
 LATER = "f" * 40
 NAME = "someone/birds"
 WEIGHTS = bytes(range(256)) * 1200
 
 
-class Hub:
-    """What the stand-in serves, how it misbehaves, and what was asked of it."""
-
-    def __init__(self) -> None:
-        self.commit = COMMIT
-        self.files = {
-            "model.safetensors": WEIGHTS,
-            "config.json": b'{"architecture": "tf_x"}',
-            "pytorch_model.bin": b"x",
-        }
-        self.lies: dict[str, bytes] = {}
-        self.break_after: int | None = None
-        self.breaks_left = 10**9
-        self.asked: list[str] = []
-        self.ranges: list[str] = []
-        self.url = ""
-
-    def facts(self) -> bytes:
-        entries = []
-        for name, content in self.files.items():
-            entry: dict[str, Any] = {"rfilename": name, "size": len(content)}
-            entry["blobId"] = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
-            if not name.endswith(".json"):
-                digest = hashlib.sha256(content).hexdigest()
-                entry["lfs"] = {"sha256": digest, "size": len(content), "pointerSize": 130}
-            entries.append(entry)
-        facts = {"id": NAME, "modelId": NAME, "sha": self.commit, "siblings": entries, "private": False}
-        return json.dumps(facts | {"downloads": 0, "likes": 0, "tags": []}).encode()
-
-
-class Answers(BaseHTTPRequestHandler):
-    hub: Hub
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-    def do_HEAD(self) -> None:
-        self.answer(False)
-
-    def do_GET(self) -> None:
-        self.answer(True)
-
-    def answer(self, with_body: bool) -> None:
-        hub, path = self.hub, unquote(self.path).partition("?")[0]
-        hub.asked.append(path)
-        if path.startswith(f"/api/models/{NAME}"):
-            if path.rpartition("/revision/")[2] not in ("main", "v1", hub.commit):
-                self.send(404, b"{}", {"X-Error-Code": "RevisionNotFound"})
-            else:
-                self.send(200, hub.facts(), {"Content-Type": "application/json"})
-            return
-        name = path.removeprefix(f"/{NAME}/resolve/{hub.commit}/")
-        if name not in hub.files:
-            self.send(404, b"{}", {"X-Error-Code": "RepoNotFound"})
-            return
-        content = hub.lies.get(name, hub.files[name])
-        facts = {"ETag": f'"{hashlib.sha256(hub.files[name]).hexdigest()}"', "X-Repo-Commit": hub.commit}
-        if not with_body or (wanted := self.headers.get("Range")) is None:
-            self.send(200, content, facts, with_body)
-            return
-        hub.ranges.append(wanted)
-        begin = int(wanted.removeprefix("bytes=").partition("-")[0])
-        self.send(206, content[begin:], facts | {"Content-Range": f"bytes {begin}-{len(content) - 1}/{len(content)}"})
-
-    def send(self, code: int, content: bytes, headers: dict[str, str], with_body: bool = True) -> None:
-        self.send_response(code)
-        for key, value in headers.items():
-            self.send_header(key, value)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        if not with_body:
-            return
-        cut = self.hub.break_after
-        if code in (200, 206) and cut is not None and len(content) > cut and self.hub.breaks_left > 0:
-            self.hub.breaks_left -= 1
-            self.wfile.write(content[:cut])
-            self.wfile.flush()
-            self.close_connection = True
-            self.connection.close()
-        else:
-            with contextlib.suppress(BrokenPipeError):
-                self.wfile.write(content)
-
-
-@contextlib.contextmanager
-def served(hub: Hub) -> Iterator[Hub]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (Answers,), {"hub": hub}))
-    server.daemon_threads = True
-    server.handle_error = lambda *_: None  # type: ignore[method-assign]  # clients that give up are meant to
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    hub.url = f"http://127.0.0.1:{server.server_port}"
-    try:
-        yield hub
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    with served(Hub()) as made:
+    made = Hub("models", NAME)
+    made.files = {
+        "model.safetensors": WEIGHTS,
+        "config.json": b'{"architecture": "tf_x"}',
+        "pytorch_model.bin": b"x",
+    }
+    with served(made):
         monkeypatch.setenv("HF_ENDPOINT", made.url)
         monkeypatch.setattr("featherlite.download.time.sleep", lambda _: None)
         yield made
