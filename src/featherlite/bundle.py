@@ -167,8 +167,18 @@ class Bundle:
 
     @property
     def exports(self) -> tuple[str, ...]:
-        """Names of the artefacts, sorted: `int8` for exports/int8/model.tflite."""
-        return tuple(sorted({PurePosixPath(name).parts[1] for name in self.files if name.startswith("exports/")}))
+        """Names of the artefacts, sorted: `int8` for exports/int8/model.tflite.
+
+        A folder there without a model.tflite is an artefact packed for someone else's tools, and none of its own.
+        """
+        paths = (PurePosixPath(name).parts for name in self.files if name.startswith("exports/"))
+        return tuple(sorted({path[1] for path in paths if path[2:] == ("model.tflite",)}))
+
+    @property
+    def packed(self) -> frozenset[str]:
+        """Files under exports/ that belong to no artefact: what was made of one for someone else's tools."""
+        own = tuple(f"exports/{name}/" for name in self.exports)
+        return frozenset(name for name in self.files if name.startswith("exports/") and not name.startswith(own))
 
     def provides(self) -> set[str]:
         """What a later step can build on, in the words of `@step(needs=...)`."""
@@ -201,7 +211,7 @@ class Bundle:
             name: source
             for name, source in self.files.items()
             if not name.startswith(("exports/", "predictions/"))
-            and name not in ("verify.json", "metrics.json", "robustness.json")
+            and name not in ("verify.json", "metrics.json", "robustness.json", "quantization.json")
         }
         kept[NETWORK] = network
         return type(self)(MappingProxyType(kept), "network", self.id or self.parent)

@@ -59,6 +59,9 @@ class Measure(BaseModel):
     top1: Estimate | None = Field(None, description="absent where there was no photo to measure on")
     top5: Estimate | None = None
     arena_bytes: int | None = Field(None, description="TensorFlow Lite Micro's working memory")
+    activation_bytes: int | None = Field(
+        None, description="activations in memory at the worst time, of a network as if in int8: the arena's lower bound"
+    )
 
 
 class StepReport(BaseModel):

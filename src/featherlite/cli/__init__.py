@@ -31,6 +31,7 @@ GROUPS = {
     "predict": "Use a bundle",
     "attention": "Use a bundle",
     "find_rate": "Use a bundle",
+    "quantization": "Use a bundle",
     "ladder": "Use a bundle",
     "report": "Use a bundle",
     "steps": "What there is",

@@ -24,7 +24,7 @@ from featherlite.data.splits import SPLITS, Splits, write_splits
 from featherlite.errors import DataError, did_you_mean
 from featherlite.step import MAX_SEED, Context, StepConfig, step
 
-__all__ = ["SplitConfig", "assign_splits", "split"]
+__all__ = ["SplitConfig", "assign_splits", "group_of", "split"]
 
 SHOWN = 50
 """How many examples of a fault or a group of duplicates the report names; faults.json lists every fault."""
@@ -137,7 +137,7 @@ def assign_splits(found: Scan, config: SplitConfig, ctx: Context, twins: Sequenc
         DataError: a pattern or class name matches nothing, or a class has no photo to train on.
     """
     seed = ctx.seed if config.seed is None else config.seed
-    included = [replace(photo, group=_group(photo, config)) for photo in _included(found, config.include)]
+    included = [replace(photo, group=group_of(photo, config)) for photo in _included(found, config.include)]
     units = units_of(included, twins)
     _tell_duplicates(units, ctx)
     if config.max_per_class is not None:
@@ -181,7 +181,7 @@ def _included(found: Scan, include: Sequence[str]) -> list[Photo]:
     return [photo for photo in found.photos if not include or photo.label in include]
 
 
-def _group(photo: Photo, config: SplitConfig) -> str | None:
+def group_of(photo: Photo, config: SplitConfig) -> str | None:
     """What the photo must stay together with: the group that the table gives, else that of its folder or its path."""
     if photo.group is not None:
         return photo.group

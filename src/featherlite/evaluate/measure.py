@@ -192,15 +192,30 @@ def _measure(bundle: Bundle, subject: str, top1: Estimate | None, top5: Estimate
 
 
 def _network_weight(bundle: Bundle) -> dict[str, int]:
+    from featherlite.models.activation_peak import activation_peak
     from featherlite.models.network import count_macs, count_parameters, float32_bytes, load_network
 
     model = load_network(bundle)
-    return {"parameters": count_parameters(model), "macs": count_macs(model), "bytes": float32_bytes(model)}
+    return {
+        "parameters": count_parameters(model),
+        "macs": count_macs(model),
+        "bytes": float32_bytes(model),
+        "activation_bytes": activation_peak(model),
+    }
 
 
 def _export_weight(bundle: Bundle, name: str) -> dict[str, int | None]:
-    size = len(artefact_bytes(bundle, name))
+    from featherlite.models.memory_plan import activation_bytes
+    from featherlite.runtime.flatbuffer import inspect
+
+    data = artefact_bytes(bundle, name)
     weight = parse(_Weight, export_facts(bundle, name), f"exports/{name}/export.json")
     verdict = parse(_Verdict, bundle.read_json("verify.json"), "verify.json") if "verify.json" in bundle else _Verdict()
     arena = next((check.arena_bytes for check in verdict.exports if check.name == name), None)
-    return {"parameters": weight.parameters, "macs": weight.macs, "bytes": size, "arena_bytes": arena}
+    return {
+        "parameters": weight.parameters,
+        "macs": weight.macs,
+        "bytes": len(data),
+        "arena_bytes": arena,
+        "activation_bytes": activation_bytes(inspect(data)),
+    }

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 RuntimeName = Literal["litert", "litert_reference", "tflm"]
 
 DEVICE_ORDER = ("tflm", "litert_reference", "litert")
-"""Whose answers count as the int8 artefact's own: the microcontroller's, else the kernels that agree with it."""
+"""Whose answers count as an integer artefact's own: the microcontroller's, else the kernels that agree with it."""
+
+INTEGERS, FLOATS = ("int8", "int16x8"), ("float32", "float16")
+"""Artefacts that a device computes in integers alone, and those that answer as the network does but for rounding."""
 
 
 class VerifyConfig(StepConfig):
@@ -164,7 +167,7 @@ class _Verification:
         int8 = export.get("dtype") == "int8"
         if int8 and not facts.int8_only:
             failures.append(f"not int8 throughout: {'; '.join(facts.not_int8[:6])}")
-        rows, logits, arena = self._run(name, data, facts, int8, failures)
+        rows, logits, arena = self._run(name, data, facts, str(export.get("dtype")), failures)
         if int8:
             needed = ((len(data), self.config.max_flash_bytes), (arena, self.config.max_arena_bytes))
             failures += budget_failures(dict(zip(BUDGETS, needed, strict=True)))
@@ -186,14 +189,15 @@ class _Verification:
         return entry, logits
 
     def _run(
-        self, name: str, data: bytes, facts: ArtefactFacts, int8: bool, failures: list[str]
+        self, name: str, data: bytes, facts: ArtefactFacts, dtype: str, failures: list[str]
     ) -> tuple[dict[str, Any], NDArray[np.float32] | None, int | None]:
         """Rows by runtime, the logits that count, and the arena; what fails is added to `failures`."""
         from featherlite.evaluate.checks import compare
         from featherlite.evaluate.measure import dequantized
         from featherlite.history import wilson
 
-        raw, arena = self._outputs(name, data, int8, failures)
+        int8, integers = dtype == "int8", dtype in INTEGERS
+        raw, arena = self._outputs(name, data, integers, failures)
         labels, n, split = self.photos.labels, len(self.photos.labels), self.photos.split
         hits = int((self.network.argmax(axis=1) == labels).sum())
         rows: dict[str, Any] = {"keras": {"top1": wilson(hits, n, split).model_dump(), "agreement": 1.0, "max_lsb": 0}}
@@ -202,25 +206,25 @@ class _Verification:
         all_logits = {runtime: dequantized(outputs, facts.output) for runtime, outputs in raw.items()}
         for runtime, logits in all_logits.items():
             lsb: NDArray[np.float64] | None = None
-            if not int8:
+            if dtype in FLOATS:
                 lsb = (logits.astype(np.float64) - self.network) / size
             elif reference is not None:
-                lsb = raw[runtime].astype(np.float64) - reference
-            found = compare(runtime, logits, self.network, labels, lsb, size, self._bounds(int8), split)
+                lsb = (raw[runtime].astype(np.float64) - reference) / (1 if int8 else size)
+            found = compare(runtime, logits, self.network, labels, lsb, size, self._bounds(integers), split)
             rows[runtime] = found.row
             failures += found.failures
-        order = DEVICE_ORDER if int8 else tuple(reversed(DEVICE_ORDER))
+        order = DEVICE_ORDER if integers else tuple(reversed(DEVICE_ORDER))
         return rows, next((all_logits[one] for one in order if one in all_logits), None), arena
 
-    def _bounds(self, int8: bool) -> Bounds:
+    def _bounds(self, integers: bool) -> Bounds:
         from featherlite.evaluate.checks import Bounds
 
         config = self.config
-        default = config.max_lsb_default if int8 else config.max_lsb_float
+        default = config.max_lsb_default if integers else config.max_lsb_float
         return Bounds(config.max_lsb, default, config.min_agreement, config.max_loss)
 
     def _outputs(
-        self, name: str, data: bytes, int8: bool, failures: list[str]
+        self, name: str, data: bytes, integers: bool, failures: list[str]
     ) -> tuple[dict[str, NDArray[Any]], int | None]:
         """What each runtime puts out for all photos, int8 or float32 [n, classes], and TFLM's arena."""
         from featherlite.evaluate.checks import frame_failures, golden_failures
@@ -240,8 +244,8 @@ class _Verification:
                 if which == "litert_reference":
                     answered = open_runtime(which, data).run_raw(golden.inputs)
                     failures += golden_failures(golden.outputs, answered)
-                # The reference kernels, which are slow, stand for a microcontroller, and that takes int8 alone.
-                if int8 or which == "litert":
+                # The reference kernels, which are slow, stand for a microcontroller, and that takes integers alone.
+                if integers or which == "litert":
                     runtime = open_runtime(which, data, threads=cores())
                     outputs[which] = artefact_raw(runtime, self.photos, self.ctx.progress)
                     arena = runtime.arena_bytes if isinstance(runtime, TFLMRuntime) else arena

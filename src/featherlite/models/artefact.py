@@ -6,9 +6,10 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +17,11 @@ from numpy.typing import NDArray
 from featherlite.bundle import Bundle
 from featherlite.errors import ExportError
 from featherlite.models.convert import ArtefactType, convert
+from featherlite.models.tflm import refusal
 from featherlite.runtime.flatbuffer import ArtefactFacts, TensorFacts, inspect
 from featherlite.step import Context
 
-__all__ = ["LABELS", "PREPROCESS", "add_export", "labels_text", "ops_of", "tensor_document"]
+__all__ = ["LABELS", "PREPROCESS", "Made", "Making", "add_export", "labels_text", "make", "ops_of", "tensor_document"]
 
 LABELS: Final = "labels.txt"
 PREPROCESS: Final = "preprocess.json"
@@ -28,39 +30,79 @@ PREPROCESS: Final = "preprocess.json"
 _CONVERTERS: Final = ("tensorflow", "tensorflow-cpu", "keras", "ai-edge-litert")
 
 
+@dataclass(frozen=True)
+class Making:
+    """How an artefact is made of a bundle's network.
+
+    `representative` is uint8 [n, height, width, 3] (int8 and int16x8 need it); `network` is a .keras file to convert in
+    the place of the bundle's own, of which it is a variant; `kernels` and `ranges` as in `convert`, `plan_memory` as in
+    `slim`.
+    """
+
+    representative: NDArray[np.uint8] | None = None
+    network: bytes | None = None
+    kernels: Literal["channel", "tensor"] = "channel"
+    ranges: Mapping[str, tuple[float, float]] | None = None
+    plan_memory: bool = True
+
+
+@dataclass(frozen=True)
+class Made:
+    """A .tflite with all that belongs inside.
+
+    `refused` is why TensorFlow Lite Micro does not run it (empty where it does); `absent` as in `Converted`.
+    """
+
+    data: bytes
+    refused: str = ""
+    absent: tuple[str, ...] = ()
+
+
+def make(bundle: Bundle, name: ArtefactType, ctx: Context, making: Making | None = None) -> Made:
+    """The artefact of the bundle's network.
+
+    Raises:
+        ExportError: the network cannot be written in this format, or does not fit the bundle's labels.
+    """
+    from featherlite.models.network import load_network
+    from featherlite.models.slim import slim
+
+    making = making or Making()
+    inside = {LABELS: labels_text(bundle), PREPROCESS: bundle.preprocess.model_dump_json().encode()}
+    _check_fit(bundle, load_network(bundle))
+    source, target = ctx.scratch / f"{name}.keras", ctx.scratch / f"{name}.tflite"
+    source.write_bytes(making.network or bundle.read("model.keras"))
+    ctx.progress.start(f"converting to {name}", 1)
+    converted = convert(source, target, name, making.representative, kernels=making.kernels, ranges=making.ranges)
+    ctx.progress.advance()
+    ctx.progress.finish()
+    return Made(slim(target.read_bytes(), inside, plan_memory=making.plan_memory), refusal(converted), converted.absent)
+
+
 def add_export(
     bundle: Bundle,
     name: ArtefactType,
     ctx: Context,
-    representative: NDArray[np.uint8] | None = None,
+    making: Making | None = None,
     facts: Mapping[str, Any] | None = None,
     *,
-    network: bytes | None = None,
-    plan_memory: bool = True,
+    made: Made | None = None,
+    files: Mapping[str, bytes] | None = None,
 ) -> Bundle:
     """The bundle with exports/<name>: model.tflite, export.json, golden.npz, labels.txt and preprocess.json.
 
-    `representative` is uint8 [n, height, width, 3] (int8 needs it); `facts` are added to export.json; `network` is a
-    .keras file to convert in the place of the bundle's own, of which it is a variant; `plan_memory` as in `slim`. A
+    `facts` are added to export.json and `files` to the folder; `made` is the artefact where it was made already. A
     verdict on former exports is left out, since it says nothing about the new one.
 
     Raises:
         ExportError: the network cannot be written in this format, or does not fit the bundle's labels.
     """
     from featherlite.models.network import count_macs, count_parameters, load_network
-    from featherlite.models.slim import slim
 
-    labels, preprocess = labels_text(bundle), bundle.preprocess.model_dump_json().encode()
     original = bundle.read("model.keras")
     model = load_network(bundle)
-    _check_fit(bundle, model)
-    source, target = ctx.scratch / f"{name}.keras", ctx.scratch / f"{name}.tflite"
-    source.write_bytes(network or original)
-    ctx.progress.start(f"converting to {name}", 1)
-    convert(source, target, name, representative)
-    ctx.progress.advance()
-    ctx.progress.finish()
-    data = slim(target.read_bytes(), {LABELS: labels, PREPROCESS: preprocess}, plan_memory=plan_memory)
+    made = made or make(bundle, name, ctx, making)
+    data = made.data
     artefact = inspect(data)
     document = {
         "name": name,
@@ -74,17 +116,25 @@ def add_export(
         "output": tensor_document(artefact.output),
         "ops": ops_of(artefact),
         "converter": _converter_versions(),
+        "tflm": {"runs": not made.refused, "why": made.refused},
         **(facts or {}),
     }
-    files: dict[str, Path | bytes] = {
+    written: dict[str, Path | bytes] = {
         "model.tflite": data,
         "export.json": (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode(),
         "golden.npz": _golden(bundle, model, data),
-        LABELS: labels,
-        PREPROCESS: preprocess,
+        LABELS: labels_text(bundle),
+        PREPROCESS: bundle.preprocess.model_dump_json().encode(),
+        **(files or {}),
     }
-    added = bundle.with_files({f"exports/{name}/{file}": content for file, content in files.items()})
-    kept = {file: content for file, content in added.files.items() if file != "verify.json"}
+    added = bundle.with_files({f"exports/{name}/{file}": content for file, content in written.items()})
+    # Nothing of a former export of this name stays: its ranges would be taken for the new one's.
+    stale = {file for file in bundle.files if file.startswith(f"exports/{name}/")} - {
+        f"exports/{name}/{file}" for file in written
+    }
+    kept = {
+        file: content for file, content in added.files.items() if file not in stale | {"verify.json"} | added.packed
+    }
     return type(bundle)(kept, added.subject, added.parent)
 
 

@@ -32,7 +32,7 @@ import numpy as np
 
 from featherlite.runtime.flatbuffer import ITEM_BYTES, MEMORY_PLAN, ArtefactFacts, OpFacts, inspect
 
-__all__ = ["Block", "greedy_peak", "lower_bound", "peak", "plan", "plan_bytes"]
+__all__ = ["Block", "Kinds", "activation_bytes", "greedy_peak", "lower_bound", "peak", "plan", "plan_bytes"]
 
 ALIGNMENT: Final = 16
 SEARCH_WORK: Final = 1_000_000
@@ -62,6 +62,11 @@ def lower_bound(blocks: Iterable[Block]) -> int:
     return max((sum(b.size for b in some if b.first <= t <= b.last) for t in {b.first for b in some}), default=0)
 
 
+def activation_bytes(facts: ArtefactFacts) -> int:
+    """The bytes of an artefact's computed tensors at the worst time; scratch of kernels is not among them."""
+    return lower_bound(Block(_aligned(_size(facts, index)), *life) for index, life in _lifetimes(facts).items())
+
+
 def peak(blocks: Iterable[Block], offsets: Iterable[int]) -> int:
     """The bytes from 0 to the end of the highest block."""
     return max((block.size + offset for block, offset in zip(blocks, offsets, strict=True)), default=0)
@@ -84,7 +89,7 @@ def plan(data: bytes) -> tuple[int, ...]:
         BundleError: `data` is damaged or no .tflite.
     """
     facts = inspect(data)
-    return _plan(facts, _Kinds(facts))
+    return _plan(facts, Kinds(facts))
 
 
 def plan_bytes(data: bytes) -> bytes | None:
@@ -99,7 +104,7 @@ def plan_bytes(data: bytes) -> bytes | None:
     facts = inspect(data)
     if any(tensor.dtype == "float16" for tensor in facts.tensors):
         return None  # TFLM refuses such a network
-    kinds = _Kinds(facts)
+    kinds = Kinds(facts)
     offsets = _plan(facts, kinds)
     fixed = {block: offsets[tensor] for block, tensor in enumerate(kinds.tensors)}
     saved = [greedy_peak(blocks) - greedy_peak(blocks, fixed) for blocks in kinds.blocks]
@@ -108,7 +113,7 @@ def plan_bytes(data: bytes) -> bytes | None:
     return np.array([1, 0, len(offsets), *offsets], "<i4").tobytes()
 
 
-def _plan(facts: ArtefactFacts, kinds: _Kinds) -> tuple[int, ...]:
+def _plan(facts: ArtefactFacts, kinds: Kinds) -> tuple[int, ...]:
     places = dict(zip(kinds.tensors, _best(kinds), strict=True))
     return tuple(places.get(index, -1) for index in range(len(facts.tensors)))
 
@@ -140,7 +145,7 @@ class _Packing:
         return offsets
 
 
-class _Kinds:
+class Kinds:
     """The tensors in memory, in `blocks` once for each kind of kernels, followed by its scratch."""
 
     def __init__(self, facts: ArtefactFacts) -> None:
@@ -170,8 +175,7 @@ def _lifetimes(facts: ArtefactFacts) -> dict[int, tuple[int, int]]:
 
 
 def _size(facts: ArtefactFacts, index: int) -> int:
-    tensor = facts.tensors[index]
-    return prod(tensor.shape) * ITEM_BYTES.get(tensor.dtype, 0)
+    return prod(facts.tensors[index].shape) * ITEM_BYTES.get(facts.tensors[index].dtype, 0)
 
 
 def _aligned(size: int) -> int:
@@ -217,7 +221,7 @@ def _copy_scratch(facts: ArtefactFacts, op: OpFacts) -> int:
 _SCRATCH: Final = (_reference_scratch, _patch_scratch, _copy_scratch)
 
 
-def _best(kinds: _Kinds) -> list[int]:
+def _best(kinds: Kinds) -> list[int]:
     """The offsets of the tensors, by the best of all orders of tensors and CMSIS-NN's scratch that were tried.
 
     Any plan comes from some order: from that of its offsets. So a search over orders misses nothing in principle.
@@ -266,7 +270,7 @@ class _Price:
     reference kernels and CMSIS-NN's, then that under kernels that copy.
     """
 
-    def __init__(self, kinds: _Kinds) -> None:
+    def __init__(self, kinds: Kinds) -> None:
         count = len(kinds.tensors)
         self._own = kinds.blocks[0][:count]
         self._greedy = [greedy_peak(blocks) for blocks in kinds.blocks]

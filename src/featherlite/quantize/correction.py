@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featherlite.preprocess import network_input
+from featherlite.quantize.scheme import Kernels
 
 __all__ = ["correct", "rounded"]
 
@@ -31,19 +32,26 @@ SPREAD = (0.8, 1.25)
 Moments = list[tuple[NDArray[np.float64], NDArray[np.float64]]]
 
 
-def correct(network: keras.Model, photos: NDArray[np.uint8], advance: Callable[[], None] | None = None) -> int:
+def correct(
+    network: keras.Model,
+    photos: NDArray[np.uint8],
+    advance: Callable[[], None] | None = None,
+    kernels: Kernels = "channel",
+) -> int:
     """Rounds the convolutions' kernels in place and corrects what follows each; how many were corrected.
 
     `photos` is uint8 [n, height, width, 3]. Layers are taken in their order, so that each is corrected for what all
     before it leave uncorrected. A convolution followed by nothing but BatchNorm has its moving mean and variance moved;
-    one with a bias has that moved. `advance` is called after each layer.
+    one with a bias has that moved. `advance` is called after each layer. `kernels` says what shares a scale; where all
+    of a kernel does, BatchNorm has to be folded already, since its factors would take the channels off that grid.
     """
     layers = [layer for layer in network.layers if _axes(layer) is not None]
     norms = [_norm_behind(layer) for layer in layers]  # before the taps below add consumers of their own
     moments = _moments_of(network, layers, photos[:PHOTOS])
     wanted, corrected = moments(), 0
     for place, (layer, norm) in enumerate(zip(layers, norms, strict=True)):
-        layer.kernel.assign(rounded(np.asarray(layer.kernel), _axes(layer) or ()))
+        axes = (_axes(layer) or ()) if kernels == "channel" else None
+        layer.kernel.assign(rounded(np.asarray(layer.kernel), axes))
         (mean, variance), (mean_now, variance_now) = wanted[place], moments()[place]
         if norm is not None:
             norm.moving_mean.assign(np.asarray(norm.moving_mean) + (mean_now - mean))
@@ -57,8 +65,10 @@ def correct(network: keras.Model, photos: NDArray[np.uint8], advance: Callable[[
     return corrected
 
 
-def rounded(kernel: NDArray[np.float32], axes: tuple[int, ...]) -> NDArray[np.float32]:
+def rounded(kernel: NDArray[np.float32], axes: tuple[int, ...] | None) -> NDArray[np.float32]:
     """The kernel on LiteRT's grid: each output channel (what `axes` leaves) in 127 steps either way of its largest.
+
+    None for all axes, which puts the whole kernel on one grid.
 
     A later factor on the channel, such as a folded BatchNorm, leaves it on the grid.
     """

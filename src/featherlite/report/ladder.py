@@ -13,11 +13,31 @@ from rich.text import Text
 
 from featherlite.history import Estimate, Measure, StepReport
 from featherlite.report.documents import RUNTIME_NAMES, ExportCheck, read_checks, spoken_check
+from featherlite.report.ladder_words import arena_text, stability_of, stability_text
 from featherlite.report.units import bytes_text, count_text, percent_text, points_text, seconds_text
 
 __all__ = ["Row", "changes", "ladder_rows", "ladder_table"]
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+HEADERS = {
+    "input_px": "px",
+    "parameters": "params",
+    "macs": "MACs",
+    "bytes": "size",
+    "top1": "top-1 (95%)",
+    "split": "on",
+    "change": "diff",
+    "seconds": "time",
+}
+
+LONG_HEADERS = HEADERS | {"classes": "cls", "top1": "top-1 ±95%"}
+
+LONG = 8
+"""A ladder of more rows than this is a chain: how its weight falls tells more than what each step took."""
+
+TIGHT = 8
+"""Columns beyond which nothing but the text itself has room at 80."""
 
 Row = dict[str, Any]
 """One row of the ladder, in JSON's types."""
@@ -65,34 +85,41 @@ def changes(rows: Sequence[Row]) -> list[float | None]:
 def ladder_table(rows: Sequence[Row]) -> Group:
     """The rows as a table that reads well at 80 columns, and its notes, as wide as the terminal.
 
-    What is the same in all rows stands in the table's title. Nothing in it is read as markup.
+    What is the same in all rows stands in the table's title. A long ladder has a column for the arena in the place of
+    that for the time, and half of each interval. Nothing in it is read as markup.
     """
     shared = {key: {row[key] for row in rows if row[key] is not None} for key in ("input_px", "classes")}
-    wide = len(shared["input_px"]) > 1 or len(shared["classes"]) > 1
+    long = len(rows) > LONG and any(arena_text(row) for row in rows)
+    splits = {row["top1"]["split"] for row in rows if row["top1"]}
+    columns = ["step", *(key for key in shared if len(shared[key]) > 1), "parameters", "macs", "bytes"]
+    columns += ["arena"] if long else []
+    columns += ["top1", *(["split"] if not long or len(splits) > 1 else []), "change"]
+    columns += [] if long else ["seconds"]
     table = Table(
-        title=_title(shared),
+        title=_title(shared, next(iter(splits)) if long and len(splits) == 1 else None),
         title_justify="left",
         title_style="bold",
         box=box.SIMPLE_HEAD,
         show_edge=False,
         pad_edge=False,
-        padding=(0, 0) if wide else (0, 1, 0, 0),
+        padding=(0, 0) if len(columns) > TIGHT else (0, 1, 0, 0),
         header_style="bold",
     )
-    table.add_column("step", overflow="ellipsis", no_wrap=True, min_width=8)
-    if len(shared["input_px"]) > 1:
-        table.add_column("px", justify="right", no_wrap=True)
-    if len(shared["classes"]) > 1:
-        table.add_column("classes", justify="right", no_wrap=True)
-    for name in ("params", "MACs", "size"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("top-1 (95%)", no_wrap=True, min_width=11)
-    table.add_column("on", no_wrap=True)
-    table.add_column("diff", justify="right", no_wrap=True)
-    table.add_column("time", justify="right", no_wrap=True)
+    for name in columns:
+        width = {"step": 8, "top1": 10 if long else 11}.get(name)
+        left = name in ("step", "top1", "split")
+        table.add_column(
+            (LONG_HEADERS if long else HEADERS).get(name, name),
+            justify="left" if left else "right",
+            no_wrap=True,
+            min_width=width,
+            overflow="ellipsis",
+        )
     for row, change in zip(rows, changes(rows), strict=True):
-        _add(table, row, change, shared)
-    return Group(table, _notes(rows))
+        cells = _cells(row, change, long)
+        style = "dim" if row["top1"] is None else "bold" if "runtimes" in row else ""
+        table.add_row(*(cells[name] for name in columns), style=style)
+    return Group(table, _notes(rows, long))
 
 
 def _row(report: StepReport, before: Measure | None, read_test: bool) -> Row:
@@ -112,8 +139,9 @@ def _row(report: StepReport, before: Measure | None, read_test: bool) -> Row:
         "seconds": round(report.seconds, 3),
         "warnings": _warnings(report),
     }
-    if after and after.arena_bytes is not None:
-        row["arena_bytes"] = after.arena_bytes
+    for name in ("arena_bytes", "activation_bytes"):
+        if after and getattr(after, name) is not None:
+            row[name] = getattr(after, name)
     photos, classes = report.details.get("photos"), report.details.get("classes")
     if after is None and isinstance(photos, Mapping):
         row["photos"] = {split: count for split, count in photos.items() if isinstance(count, int)}
@@ -121,6 +149,8 @@ def _row(report: StepReport, before: Measure | None, read_test: bool) -> Row:
         row["classes"] = len(classes)
     if report.details.get("synthetic") is True:
         row["synthetic"] = True
+    if (stability := stability_of(report.details)) is not None:
+        row["stability"] = stability
     return row
 
 
@@ -150,6 +180,8 @@ def _verified_row(report: StepReport | None, check: ExportCheck, former: Measure
     }
     if check.arena_bytes is not None:
         row["arena_bytes"] = check.arena_bytes
+    if measure is not None and measure.activation_bytes is not None:
+        row["activation_bytes"] = measure.activation_bytes
     return row
 
 
@@ -168,36 +200,36 @@ def _same(before: Measure | None, after: Measure) -> bool:
     return before is not None and all(getattr(before, name) == getattr(after, name) for name in facts)
 
 
-def _title(shared: Mapping[str, set[Any]]) -> Text:
+def _title(shared: Mapping[str, set[Any]], split: str | None) -> Text:
     parts = []
     if len(shared["classes"]) == 1:
         count = next(iter(shared["classes"]))
         parts.append(f"{count:,} class{'es' if count != 1 else ''}")
     if len(shared["input_px"]) == 1:
         parts.append(f"{next(iter(shared['input_px']))} px input")
-    return Text("Ladder" + (": " + ", ".join(parts) if parts else ""))
+    parts += [f"{split} photos"] if split else []
+    return _text("Ladder" + (": " + ", ".join(parts) if parts else ""))
 
 
-def _add(table: Table, row: Row, change: float | None, shared: Mapping[str, set[Any]]) -> None:
+def _cells(row: Row, change: float | None, long: bool) -> dict[str, Text]:
+    """Every cell that a table may show of a row, by its column."""
     name = row["id"]
     if row["subject"] not in (None, "network"):
         name = f"{name} {row['subject']}"
-    cells = [_text(name)]
-    cells += [Text(_cell(row[key])) for key in ("input_px", "classes") if len(shared[key]) > 1]
     quiet = row["measures_only"]
-    cells += [Text("" if quiet or row[key] is None else count_text(row[key])) for key in ("parameters", "macs")]
-    cells.append(Text("" if quiet or row["bytes"] is None else bytes_text(row["bytes"])))
+    cells = {"step": _text(name), "arena": Text(arena_text(row)), "top1": Text(""), "split": Text("")}
+    cells |= {key: Text(_cell(row[key])) for key in ("input_px", "classes")}
+    for key, told in (("parameters", count_text), ("macs", count_text), ("bytes", bytes_text)):
+        cells[key] = Text("" if quiet or row[key] is None else told(row[key]))
     top1 = row["top1"]
     if top1:
-        score = Text(percent_text(top1["value"]).rjust(6))
-        score.append(f" {top1['low'] * 100:.1f}-{top1['high'] * 100:.1f}", "dim")
-        cells += [score, _text(top1["split"] or "")]
-    else:
-        cells += [Text(""), Text("")]
-    cells.append(Text("" if change is None else points_text(change)))
-    cells.append(Text("" if row["seconds"] is None else seconds_text(row["seconds"])))
-    style = "dim" if top1 is None else "bold" if "runtimes" in row else ""
-    table.add_row(*cells, style=style)
+        cells["top1"] = Text(percent_text(top1["value"]).rjust(6))
+        low, high = top1["low"] * 100, top1["high"] * 100
+        cells["top1"].append(f" ±{(high - low) / 2:.1f}" if long else f" {low:.1f}-{high:.1f}", "dim")
+        cells["split"] = _text(top1["split"] or "")
+    cells["change"] = Text("" if change is None else points_text(change))
+    cells["seconds"] = Text("" if row["seconds"] is None else seconds_text(row["seconds"]))
+    return cells
 
 
 def _cell(value: int | None) -> str:
@@ -209,14 +241,20 @@ def _text(content: str, style: str = "") -> Text:
     return Text(_CONTROL.sub("\N{REPLACEMENT CHARACTER}", content), style)
 
 
-def _notes(rows: Sequence[Row]) -> Text:
+def _notes(rows: Sequence[Row], long: bool) -> Text:
     text = Text()
     photos = next((row["photos"] for row in rows if "photos" in row), None)
     if photos:
         counts = ", ".join(f"{count:,} {split}" for split, count in photos.items())
         text.append_text(_text(f"Photos: {counts}.", "dim")).append("\n")
     text.append("Size: a network's float32 weights, an export's file; 1 KB = 1000 bytes.", "dim")
+    if long:
+        told = "Arena: TensorFlow Lite Micro's memory; ~ is what the activations alone take in int8."
+        seconds = sum(row["seconds"] or 0 for row in rows)
+        text.append(f"\n{told} Time: {seconds_text(seconds)} in all.", "dim")
     for row in rows:
+        if "stability" in row:
+            text.append("\n").append_text(_text(stability_text(row), "none"))
         if "runtimes" in row:
             text.append("\n")
             text.append_text(_verdict(row))

@@ -9,8 +9,10 @@ from typing import Any
 
 from featherlite.history import Estimate, StepReport
 from featherlite.report.curves import Band, Series, curve_plot
+from featherlite.report.descent import Rung, descent_plot, rungs_of
 from featherlite.report.documents import RUNTIME_NAMES, ExportCheck
 from featherlite.report.ladder import Row, changes
+from featherlite.report.ladder_words import arena_text, stability_text
 from featherlite.report.plots import Point, ladder_plot
 from featherlite.report.thumbnails import without_places
 
@@ -20,7 +22,7 @@ PHASES = {"head": "head only", "all": "all layers"}
 
 
 def ladder_view(rows: Sequence[Row], *roots: Path | None) -> dict[str, Any] | None:
-    """The rows with their changes, and accuracy against bytes drawn for a wide and a narrow screen."""
+    """The rows with their changes, drawn for a wide and a narrow screen: accuracy against bytes, and the descent."""
     if not rows:
         return None
     points = _rungs(rows)
@@ -31,10 +33,15 @@ def ladder_view(rows: Sequence[Row], *roots: Path | None) -> dict[str, Any] | No
     entries = []
     for row, change in zip(rows, changes(rows), strict=True):
         warnings = [without_places(text, *roots) for text in row["warnings"]]
-        entries.append(row | {"name": _name(row), "change": change, "warnings": warnings})
+        told = {"name": _name(row), "change": change, "arena": arena_text(row), "warnings": warnings}
+        entries.append(row | told)
+    chain = rungs_of(rows, _name)
     splits = {point.top1.split: point.top1.n for point in learned}
     return {
         "rows": entries,
+        "descent": _descent(chain) if chain else None,
+        "stability": [text for row in rows if (text := stability_text(row))],
+        "weighed": any(entry["arena"] for entry in entries),
         "wide": ladder_plot(learned) if learned else None,
         "narrow": ladder_plot(learned, 340, 310) if learned else None,
         "left_out": [point.name for point in points if point not in learned],
@@ -53,6 +60,12 @@ def _rungs(rows: Sequence[Row]) -> list[Point]:
                 points.pop()
             points.append(point)
     return points
+
+
+def _descent(chain: Sequence[Rung]) -> dict[str, Any]:
+    """The descent for a wide screen, and in two drawings for a narrow one."""
+    halves = [descent_plot(chain, 340, columns) for columns in (("top-1", "size"), ("arena", "MACs"))]
+    return {"wide": descent_plot(chain), "narrow": halves, "estimated": any(not rung.measured for rung in chain)}
 
 
 def _name(row: Row) -> str:

@@ -95,6 +95,15 @@ class _Rule(StepConfig):
     l2: float = Field(
         0.0, ge=0, le=1, description="times the sum of all squared kernels in the loss; biases and norms are spared"
     )
+    cosine: Literal["none", "absolute", "article"] = Field(
+        "none",
+        description="regularize the kernels for int8; absolute: absolute-cosine, 0 where each weight lies on a level "
+        "of its channel's integers; article: a product of neighboring weights, which goes by the same name",
+    )
+    cosine_weight: float = Field(
+        0.1, gt=0, le=1000, description="weight of cosine in the loss; absolute is 0.64 where weights lie anyhow"
+    )
+    cosine_bits: int = Field(8, ge=2, le=8, description="cosine absolute: bits of the integers whose levels are meant")
     clip_norm: float = Field(1.0, ge=0, description="limit of the gradient's global norm; 0 for none")
     clip_value: float = Field(0.0, ge=0, description="limit of each number in the gradient, before its norm; 0: none")
     ema: Literal["auto"] | float | None = Field(
@@ -139,6 +148,7 @@ _SERVES = {
     "plateau_factor": ("schedule", "plateau"),
     "focal_gamma": ("loss", "focal"),
     "effective_beta": ("class_weights", "effective"),
+    "cosine_bits": ("cosine", "absolute"),
 }
 """Settings that serve one choice alone."""
 
@@ -156,6 +166,8 @@ class FitConfig(AugmentConfig, _Loss, _Rule, _Layers, _Course):
                 raise ValueError(f"{key} is a setting of {choice} = '{wanted}' and does nothing with '{chosen}'")
         if self.unlock_rate_decay != 1 and not self.unlock_stages:
             raise ValueError("unlock_rate_decay does nothing without unlock_stages")
+        if self.cosine == "none" and self.cosine_weight != fields["cosine_weight"].default:
+            raise ValueError("cosine_weight does nothing without cosine")
         if self.progressive_augment and not self.progressive:
             raise ValueError("progressive_augment does nothing without progressive")
         return self

@@ -15,11 +15,11 @@ from featherlite.training.config import FitConfig
 
 __all__ = ["OPTIMIZERS", "Averaged", "RateTable", "is_kernel", "optimizer_for"]
 
-NOT_DECAYED = ("bias", "gamma", "beta")
+NOT_DECAYED = ("bias", "gamma", "beta", "range")
 
 
 def is_kernel(variable: Any) -> bool:
-    """Whether a weight is decayed and penalized: biases and norms are not."""
+    """Whether a weight is decayed and penalized: biases, norms and learned ranges are not."""
     return not any(word in variable.name for word in NOT_DECAYED)
 
 

@@ -17,9 +17,10 @@ from featherlite.training.batchnorm import reestimate
 from featherlite.training.config import FitConfig
 from featherlite.training.features import SplitNetwork, split_network
 from featherlite.training.guide import LOGITS, Guided
+from featherlite.training.penalties import penalized, penalizes
 from featherlite.training.plan import HEAD_PHASE, Phase
 from featherlite.training.resize import size_at
-from featherlite.training.trainee import Averaged, compile_for, penalized, trainee_of
+from featherlite.training.trainee import Averaged, compile_for, trainee_of
 from featherlite.training.unlocking import rate_factors
 
 if TYPE_CHECKING:
@@ -182,7 +183,7 @@ class FeatureRun(PhaseRun):
         self.images = split.features(train.images)
         self.judged = None if val is None else split.features(val.images)
         self.model = split.head
-        if config.l2 > 0:
+        if penalizes(config):
             features = keras.Input(split.head.input_shape[1:])
             self.model = keras.Model(features, penalized(split.head(features), split.head, config))
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
 from numpy.typing import NDArray
 
 from featherlite.training.augment.draws import SHAPES, names_of
@@ -15,45 +14,11 @@ from featherlite.training.augment.layer import Augment
 from featherlite.training.config import FitConfig
 from featherlite.training.guide import LOGITS, Guided
 from featherlite.training.losses import label_loss, label_metric
-from featherlite.training.optimizers import Averaged, RateTable, is_kernel, optimizer_for
+from featherlite.training.optimizers import Averaged, RateTable, optimizer_for
+from featherlite.training.penalties import penalized
 from featherlite.training.resize import AtSize, Shrink, size_at
 
-__all__ = [
-    "Averaged",
-    "Penalty",
-    "RateTable",
-    "compile_for",
-    "optimizer_for",
-    "penalized",
-    "set_precision",
-    "trainee_of",
-]
-
-
-class Penalty(keras.layers.Layer):  # type: ignore[misc]
-    """What goes in; adds `l2` times the sum of the network's squared trainable kernels to the loss."""
-
-    def __init__(self, network: keras.Model, l2: float) -> None:
-        super().__init__(dtype="float32", name="penalty")
-        self.network, self.l2 = network, l2
-
-    def call(self, logits: Any) -> Any:
-        """The logits, unchanged."""
-        kernels = [one for one in self.network.trainable_variables if is_kernel(one)]
-        self.add_loss(self.l2 * sum(ops.sum(ops.square(ops.convert_to_tensor(kernel))) for kernel in kernels))
-        return logits
-
-    def compute_output_spec(self, logits: Any) -> Any:
-        """What goes in."""
-        return keras.KerasTensor(logits.shape, dtype=logits.dtype)
-
-
-def penalized(answer: Any, network: keras.Model, config: FitConfig) -> Any:
-    """The answer (logits, or a dict with them), with the config's penalty on the network's kernels behind it."""
-    if config.l2 == 0:
-        return answer
-    penalty = Penalty(network, config.l2)
-    return answer | {LOGITS: penalty(answer[LOGITS])} if isinstance(answer, dict) else penalty(answer)
+__all__ = ["Averaged", "RateTable", "compile_for", "optimizer_for", "set_precision", "trainee_of"]
 
 
 def trainee_of(

@@ -23,12 +23,14 @@ def test_a_network_is_weighed_and_scored(color_bundle: Bundle, make_context: Mak
     assert found.top1 is not None
     assert (found.top1.value, found.top1.n, found.top1.split) == (1.0, 6, "val")
     assert found.arena_bytes is None
+    assert found.activation_bytes == 24 * 24 * 3 + 12 * 12 * 8, "the photo and what the first convolution makes of it"
 
 
 def test_an_artefact_is_weighed_as_a_file(quantized: Bundle, make_context: MakeContext) -> None:
     found = measure(quantized, load_photos(quantized, "val", make_context()))
     assert (found.subject, found.parameters) == ("int8", 331)
     assert found.bytes == len(quantized.read("exports/int8/model.tflite"))
+    assert found.activation_bytes == 24 * 24 * 3 + 12 * 12 * 8
     assert found.top1 is not None
     assert found.top1.value == 1.0
 

@@ -54,6 +54,9 @@ OPTIONS: dict[str, tuple[dict[str, Any], Any]] = {
     "momentum": ({"optimizer": "sgd"}, 0.5),
     "weight_decay": ({}, 0.9),
     "l2": ({}, 0.1),
+    "cosine": ({}, "absolute"),
+    "cosine_weight": ({"cosine": "article"}, 0.9),
+    "cosine_bits": ({"cosine": "absolute"}, 4),
     "clip_norm": ({}, 0.001),
     "clip_value": ({}, 0.0001),
     "ema": ({}, 0.9),
@@ -182,14 +185,18 @@ def test_registries_hold_what_the_config_names() -> None:
     """Adding a loss, an optimizer or a schedule is one entry and one word."""
     from featherlite.training.losses import LOSSES
     from featherlite.training.optimizers import OPTIMIZERS
+    from featherlite.training.penalties import COSINES
     from featherlite.training.sampling import POWERS
     from featherlite.training.schedule import SCHEDULES
 
     for key, registry in (("loss", LOSSES), ("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("sampling", POWERS)):
         assert set(get_args(FitConfig.model_fields[key].annotation)) == set(registry)
+    assert set(get_args(FitConfig.model_fields["cosine"].annotation)) == {"none", *COSINES}
 
 
-@pytest.mark.parametrize("key", ["momentum", "plateau_patience", "plateau_factor", "focal_gamma", "effective_beta"])
+@pytest.mark.parametrize(
+    "key", ["momentum", "plateau_patience", "plateau_factor", "focal_gamma", "effective_beta", "cosine_bits"]
+)
 def test_a_setting_that_would_do_nothing_is_refused(key: str) -> None:
     needs, value = OPTIONS[key]
     FitConfig(**{**needs, key: value})
@@ -197,7 +204,7 @@ def test_a_setting_that_would_do_nothing_is_refused(key: str) -> None:
         FitConfig(**{key: value})
 
 
-@pytest.mark.parametrize("key", ["unlock_rate_decay", "progressive_augment"])
+@pytest.mark.parametrize("key", ["unlock_rate_decay", "progressive_augment", "cosine_weight"])
 def test_a_setting_without_what_it_changes_is_refused(key: str) -> None:
     with pytest.raises(ValidationError, match=f"{key} does nothing without"):
         FitConfig(**{key: OPTIONS[key][1]})

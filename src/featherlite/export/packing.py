@@ -1,0 +1,39 @@
+"""What the steps share that pack the int8 artefact for someone else's tools."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from featherlite.bundle import Bundle
+from featherlite.errors import BundleError
+from featherlite.runtime.flatbuffer import ArtefactFacts, contract_fault, inspect
+
+__all__ = ["EXPORT", "artefact_to_pack", "with_package"]
+
+EXPORT: Final = "int8"
+
+
+def artefact_to_pack(bundle: Bundle) -> tuple[bytes, ArtefactFacts]:
+    """The bundle's int8 artefact and what is inside.
+
+    Raises:
+        BundleError: it is damaged, breaks featherlite's contract, or does not fit the bundle's labels.
+    """
+    data = bundle.read(f"exports/{EXPORT}/model.tflite")
+    facts = inspect(data)
+    fault = contract_fault(facts)
+    if fault is None and facts.input.dtype != "int8":
+        fault = f"it takes {facts.input.dtype} instead of int8"
+    if fault is None and facts.output.shape[1] != len(bundle.labels):
+        fault = f"it has {facts.output.shape[1]} outputs for {len(bundle.labels)} labels"
+    if fault:
+        raise BundleError(f"exports/{EXPORT} cannot be packed: {fault}.", "Run the step 'quantize' again.")
+    return data, facts
+
+
+def with_package(bundle: Bundle, name: str, files: Mapping[str, bytes]) -> Bundle:
+    """A new bundle in which exports/`name` holds these files and no others."""
+    kept = {file: source for file, source in bundle.files.items() if not file.startswith(f"exports/{name}/")}
+    former = type(bundle)(kept, bundle.subject, bundle.id or bundle.parent)
+    return former.with_files({f"exports/{name}/{file}": content for file, content in files.items()})

@@ -1,0 +1,149 @@
+"""Quantization points: the layers whose outputs an int8 artefact stores, each with a range of its own.
+
+LiteRT fuses a convolution with the batch normalization and the ReLU behind it, so that only the end of such a chain is
+ever stored; pooling and reshaping keep the range of what they are given; a sigmoid's is fixed. What is left are the
+points. Which they are was read off the converter: `tests/unit/quantize/test_points.py` holds these rules against the
+artefacts of every family of networks.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import keras
+
+from featherlite.models.surgery.folding import channel_map
+from featherlite.models.surgery.rebuild import edges, rebuild
+
+__all__ = ["FUSED_ACTIVATIONS", "apart", "points", "ties"]
+
+FUSED_ACTIVATIONS: Final = ("linear", "relu", "relu6")
+"""What a convolution computes together with its sum."""
+
+FIXED: Final = ("sigmoid", "softmax", "tanh")
+"""Activations whose outputs have a fixed range in int8."""
+
+IDENTITIES: Final = frozenset(
+    ("AlphaDropout", "Dropout", "GaussianDropout", "GaussianNoise", "Identity", "SpatialDropout2D")
+)
+"""Layers that are gone once training is over."""
+
+SAME_RANGE: Final = frozenset(
+    (
+        *("AveragePooling2D", "Concatenate", "Cropping2D", "ExpandDims", "Flatten", "GetItem", "GlobalMaxPooling2D"),
+        *("Max", "MaxPooling2D", "Maximum", "Minimum", "Permute", "Reshape", "Squeeze", "Transpose", "UpSampling2D"),
+        "ZeroPadding2D",
+    )
+)
+"""Layers whose output has the scale of their input."""
+
+KERNELS: Final = frozenset(("Conv2D", "Conv2DTranspose", "Dense", "DepthwiseConv2D", "SeparableConv2D"))
+CLAMPED: Final = KERNELS | frozenset(("Add", "BatchNormalization", "Multiply", "Rescaling", "Subtract"))
+"""Layers that a ReLU behind them is computed together with."""
+
+ADDING: Final = ("hard_sigmoid", "hard_tanh")
+"""Activations that begin with a sum or a clamp which the kernel before them takes up."""
+
+
+def points(network: keras.Model) -> tuple[str, ...]:
+    """Names of the layers whose outputs are stored in int8 with a range of their own, in the order of the graph.
+
+    Inline activations that are not fused (`FUSED_ACTIVATIONS`) have a second stored value inside their layer, which no
+    name stands for: `apart` makes two layers of them.
+    """
+    behind = _consumers(network)
+    return tuple(str(one.name) for one in network.operations if _stored(one) and not _fused(one, behind))
+
+
+def ties(network: keras.Model) -> tuple[tuple[str, ...], ...]:
+    """Groups of points that must have one range, since a concatenation stores them side by side; input order."""
+    stored = set(points(network))
+    before: dict[str, list[Any]] = {}
+    for source, target in edges(network):
+        before.setdefault(target.name, []).append(source)
+
+    def ends(operation: Any) -> set[str]:
+        """The points whose values, through layers that keep the range, the operation is given."""
+        if operation.name in stored:
+            return {operation.name}
+        if _kind(operation) not in SAME_RANGE | IDENTITIES and not _is_linear(operation):
+            return set()
+        return set().union(*(ends(source) for source in before.get(operation.name, [])))
+
+    groups: list[set[str]] = []
+    for operation in network.operations:
+        joined = ends(operation) if _kind(operation) == "Concatenate" else set()
+        if len(joined) > 1:
+            overlapping = [group for group in groups if group & joined]
+            groups = [group for group in groups if not group & joined] + [joined.union(*overlapping)]
+    order = {name: place for place, name in enumerate(points(network))}
+    return tuple(tuple(sorted(group, key=order.__getitem__)) for group in groups)
+
+
+def apart(network: keras.Model) -> keras.Model:
+    """The same network with every inline activation that is not fused as a layer of its own, `<name>_activation`.
+
+    The network itself where there is none.
+    """
+    inline = [layer.name for layer in network.layers if _kind(layer) in KERNELS and not _fusable_inline(layer)]
+    return rebuild(network, dict.fromkeys(inline, _split)) if inline else network
+
+
+def _split(layer: Any, inputs: Any) -> Any:
+    activation, layer.activation = layer.activation, keras.activations.linear
+    return keras.layers.Activation(activation, name=f"{layer.name}_activation")(layer(inputs))
+
+
+def _kind(operation: Any) -> str:
+    return type(operation).__name__
+
+
+def _activation(layer: Any) -> str:
+    """The name of the activation that a layer applies at its end; 'linear' where it applies none."""
+    function = getattr(layer, "activation", None)
+    return "linear" if function is None else str(getattr(function, "__name__", _kind(function).lower()))
+
+
+def _fusable_inline(layer: Any) -> bool:
+    return _activation(layer) in FUSED_ACTIVATIONS
+
+
+def _is_linear(operation: Any) -> bool:
+    return _kind(operation) == "Activation" and _activation(operation) == "linear"
+
+
+def _is_clamp(operation: Any) -> bool:
+    """Whether this is the ReLU or ReLU6 that is computed together with the sum before it."""
+    kind = _kind(operation)
+    if kind == "ReLU":
+        return operation.max_value in (None, 6) and not operation.negative_slope and not operation.threshold
+    return kind in ("Relu", "Relu6") or (kind == "Activation" and _activation(operation) in ("relu", "relu6"))
+
+
+def _stored(operation: Any) -> bool:
+    """Whether what the layer computes would have a range of its own if nothing were fused."""
+    kind = _kind(operation)
+    if kind in SAME_RANGE | IDENTITIES | {"InputLayer", "Sigmoid", "Softmax", "Tanh"} or _is_linear(operation):
+        return False
+    return _activation(operation) not in FIXED
+
+
+def _fused(operation: Any, behind: dict[str, list[Any]]) -> bool:
+    """Whether the one layer behind is computed together with this one, so that its output alone is stored."""
+    consumers = behind.get(operation.name, [])
+    if len(consumers) != 1 or _activation(operation) != "linear" or _is_clamp(operation):
+        return False
+    kind, target = _kind(operation), consumers[0]
+    if kind in KERNELS and (channel_map(target) is not None or _activation(target) in ADDING):
+        return True
+    return kind in CLAMPED and _is_clamp(target)
+
+
+def _consumers(network: keras.Model) -> dict[str, list[Any]]:
+    """What takes each operation's output, seen through the layers that are gone after training."""
+    taken: dict[str, list[Any]] = {}
+    for source, target in reversed(edges(network)):
+        gone = _kind(target) in IDENTITIES or _is_linear(target)
+        # Reversed order: what stands behind a vanishing layer is known by then.
+        taken.setdefault(source.name, []).extend(taken.get(target.name, []) if gone else [target])
+    return taken

@@ -1,0 +1,142 @@
+"""A network made ready for conversion: folded and balanced where asked, corrected, its ranges measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import keras
+
+from featherlite.bundle import Bundle
+from featherlite.errors import RequestError
+from featherlite.models.artefact import Making
+from featherlite.models.convert import CALIBRATED
+from featherlite.models.network import load_network, network_bytes
+from featherlite.quantize.representative import Representative, representative_set
+from featherlite.quantize.scheme import QUANTIZATION, Kernels, Scheme, read_scheme
+from featherlite.step import Context
+
+if TYPE_CHECKING:
+    from featherlite.quantize.quantize import QuantizeConfig
+
+__all__ = ["Prepared", "prepare"]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What is converted, the facts about it for export.json, and the files that go beside the artefact."""
+
+    making: Making
+    facts: Mapping[str, Any]
+    files: Mapping[str, bytes]
+    trained: bool = False
+    """whether the ranges came with the network"""
+
+
+def prepare(bundle: Bundle, config: QuantizeConfig, seed: int, ctx: Context) -> Prepared:
+    """What the artefact is made from, with the representative set of that seed.
+
+    Raises:
+        RequestError: settings that quantization.json, which came with the network, leaves no room for.
+    """
+    given = read_scheme(bundle)
+    if given is not None and config.scheme == "int8":
+        return _trained(bundle, config, given, seed, ctx)
+    facts: dict[str, Any] = {"kernels": config.kernels}
+    if config.scheme == "float16":
+        return Prepared(Making(plan_memory=config.plan_memory), {}, {})
+    chosen = _chosen(bundle, config, seed, ctx)
+    # A network trained for its rounding has nothing to correct.
+    network, changes = _changed(bundle, config, chosen, ctx, correct=config.correct and given is None)
+    facts |= {"representative": chosen.facts(), "corrected": config.correct and given is None} | changes
+    scheme = _measured(network, config, chosen, ctx) if config.scheme == "int8" else None
+    if scheme is not None:
+        facts["ranges"] = config.ranges
+    making = Making(
+        representative=chosen.photos if config.scheme in CALIBRATED else None,
+        network=network_bytes(network),
+        kernels=config.kernels,
+        ranges=None if scheme is None else scheme.activations,
+        plan_memory=config.plan_memory,
+    )
+    return Prepared(making, facts, {} if scheme is None else {QUANTIZATION: _json(scheme)})
+
+
+def _trained(bundle: Bundle, config: QuantizeConfig, scheme: Scheme, seed: int, ctx: Context) -> Prepared:
+    """The network as it is, in the ranges that came with it."""
+    fields = type(config).model_fields
+    for key in ("ranges", "equalize"):
+        if getattr(config, key) != fields[key].default:
+            raise RequestError(
+                f"{key} does nothing here: the network came with {QUANTIZATION}, whose ranges it was trained for.",
+                f"Leave {key} out, or quantize the bundle from before that training.",
+            )
+    if config.kernels not in (fields["kernels"].default, scheme.kernels):
+        raise RequestError(
+            f"kernels='{config.kernels}' does not fit: the network was trained with kernels='{scheme.kernels}'.",
+            "Leave kernels out.",
+        )
+    chosen = _chosen(bundle, config, seed, ctx)
+    facts = {
+        "kernels": scheme.kernels,
+        "representative": chosen.facts(),
+        "corrected": False,
+        "ranges": scheme.method,
+    }
+    making = Making(
+        representative=chosen.photos,
+        kernels=scheme.kernels,
+        ranges=scheme.activations,
+        plan_memory=config.plan_memory,
+    )
+    return Prepared(making, facts, {QUANTIZATION: _json(scheme)}, trained=True)
+
+
+def _chosen(bundle: Bundle, config: QuantizeConfig, seed: int, ctx: Context) -> Representative:
+    chosen = representative_set(bundle, config.photos, seed, ctx)
+    ctx.record("representative", {key: chosen.facts()[key] for key in ("n", "seed", "hash")})
+    return chosen
+
+
+def _changed(
+    bundle: Bundle, config: QuantizeConfig, chosen: Representative, ctx: Context, *, correct: bool
+) -> tuple[keras.Model, dict[str, Any]]:
+    """The network to convert, and what was done to it."""
+    network, facts = load_network(bundle), {}
+    if config.equalize or config.kernels == "tensor":
+        from featherlite.models.surgery.folding import fold_batchnorm
+
+        network = fold_batchnorm(network)
+    if config.equalize:
+        from featherlite.quantize.equalization import equalize
+
+        facts["equalized_pairs"] = equalize(network, chosen.photos)
+        ctx.record("equalized_pairs", facts["equalized_pairs"])
+        if not facts["equalized_pairs"]:
+            ctx.warn("No two layers could be equalized: between all of them stands more than a ReLU or ReLU6.")
+    if correct:
+        _correct(network, chosen, config.kernels, ctx)
+    return network, facts
+
+
+def _correct(network: keras.Model, chosen: Representative, kernels: Kernels, ctx: Context) -> None:
+    from featherlite.quantize.correction import correct
+
+    ctx.progress.start("correcting", len(network.layers))
+    ctx.record("corrected_layers", correct(network, chosen.photos, ctx.progress.advance, kernels))
+    ctx.progress.finish()
+
+
+def _measured(network: keras.Model, config: QuantizeConfig, chosen: Representative, ctx: Context) -> Scheme:
+    from featherlite.quantize.measured import measured_scheme
+    from featherlite.quantize.ranges import settings_of
+
+    settings = {key: getattr(config, key) for key in settings_of(config.ranges)}
+    return measured_scheme(
+        network, chosen.photos, config.ranges, settings, kernels=config.kernels, progress=ctx.progress
+    )
+
+
+def _json(scheme: Scheme) -> bytes:
+    return scheme.model_dump_json(indent=1).encode() + b"\n"

@@ -1,0 +1,114 @@
+"""What to do about a layer that loses in quantization, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from featherlite.models.layer_errors import ErrorReport, LayerError
+
+__all__ = ["HARMFUL", "is_sound", "remedy", "verdict"]
+
+HARMFUL: Final = 0.05
+"""A layer with a smaller share in the logits' noise is not worth a change."""
+
+QUIET_DB: Final = 30.0
+"""Logits with less noise than this keep their order but where two classes are all but equal."""
+
+CURVED: Final = ("elu", "gelu", "hard_swish", "hard_silu", "leaky_relu", "mish", "selu", "silu", "swish")
+"""Activations with a long top and a shallow dip below zero, which few of int8's steps fall into."""
+
+SIX: Final = 6.1
+"""A range up to here is that of a ReLU6."""
+
+STRETCHED: Final = 12.0
+"""A range that is so many times as wide as the typical value leaves few steps to most values."""
+
+
+def remedy(error: LayerError, facts: Mapping[str, Any]) -> str:
+    """What would lower the noise that a layer adds; empty where it adds little. `facts` is export.json."""
+    if error.harm < HARMFUL or error.input_snr_db is None:
+        return ""
+    cause = max(("clipping", "kernel", "rounding"), key=lambda name: float(getattr(error, name)))
+    if cause == "clipping":
+        return _clipping(error, facts)
+    if cause == "kernel":
+        return _kernel(error, facts)
+    return _rounding(error, facts)
+
+
+def is_sound(report: ErrorReport) -> bool:
+    """Whether the artefact answers as the network does, with room to spare."""
+    return report.agreement == 1.0 and report.logits_snr_db >= QUIET_DB
+
+
+def verdict(report: ErrorReport) -> str:
+    """The whole in a sentence or two."""
+    same = f"The artefact names {report.agreement:.1%} of {report.photos:,} photos as the float network does"
+    ratio = f"its logits have {report.logits_snr_db:.0f} dB of signal to noise"
+    if is_sound(report):
+        return f"{same}, and {ratio}: there is nothing to mend."
+    harmful = [one for one in report.worst(len(report.layers)) if one.harm >= HARMFUL]
+    if not harmful:
+        return f"{same}, and {ratio}. No single layer stands out. {_together(report)}"
+    names = ", ".join(f"'{one.layer}'" for one in harmful[:3])
+    share = sum(one.harm for one in harmful[:3])
+    few = "One layer brings" if len(harmful) == 1 else f"{min(3, len(harmful))} layers bring"
+    return f"{same}, and {ratio}. {few} {share:.0%} of that noise: {names}."
+
+
+def _together(report: ErrorReport) -> str:
+    """What to do where many layers add a little each: what they have in common is what counts."""
+    if any(_is_curved(one) for one in report.layers):
+        return (
+            "Its activations have long tops and are stored apart from their convolutions, whose outputs nothing "
+            "bounds: swap_activation to relu6 stores both as one, within 0 to 6."
+        )
+    shares: dict[str, float] = {}
+    for one in report.layers:
+        for kind in one.operations[-1:]:
+            shares[kind] = shares.get(kind, 0.0) + one.harm
+    kind, share = max(shares.items(), key=lambda item: item[1], default=("", 0.0))
+    return f"Many add a little each ({share:.0%} the {kind} operations): quantize_aware training, or scheme=int16x8."
+
+
+def _is_curved(error: LayerError) -> bool:
+    curved = error.activation in CURVED or "LOGISTIC" in error.operations or "GELU" in error.operations
+    return curved and error.kind not in ("Multiply", "Dense") and error.activation not in ("sigmoid", "softmax")
+
+
+def _clipping(error: LayerError, facts: Mapping[str, Any]) -> str:
+    cut = f"{error.clipped:.2%} of its values lie beyond its range"
+    if facts.get("ranges") not in (None, "minmax", "trained"):
+        return f"{cut}: quantize with ranges=minmax, or keep a higher percentile."
+    if facts.get("ranges") == "trained":
+        return f"{cut}: train longer with quantize_aware, whose ranges these are."
+    return f"{cut}: take more photos into the representative set, as varied as those to come."
+
+
+def _kernel(error: LayerError, facts: Mapping[str, Any]) -> str:
+    rounded = "Its rounded weights bring the noise"
+    if facts.get("kernels") == "tensor":
+        return f"{rounded}: give each channel its own scale (kernels=channel), or equalize=true."
+    if facts.get("corrected") is False and facts.get("ranges") != "trained":
+        return f"{rounded}: quantize with correct=true, which makes up for their mean."
+    if "DEPTHWISE_CONV_2D" in error.operations and not facts.get("equalized_pairs"):
+        return f"{rounded}, few of them a channel: try equalize=true, else quantize_aware."
+    return f"{rounded}: only quantize_aware training moves them to where rounding does no harm."
+
+
+def _rounding(error: LayerError, facts: Mapping[str, Any]) -> str:
+    if _is_curved(error):
+        return "Its activation has a long top and a dip that few steps fall into: swap_activation to relu6."
+    low, high = error.range or (0.0, 0.0)
+    if error.typical > 0 and (high - low) > STRETCHED * error.typical:
+        wide = f"Its range ({low:.3g} to {high:.3g}) is stretched by a few large values"
+        ways = ["quantize with ranges=percentile or ranges=mse"] if facts.get("ranges", "minmax") == "minmax" else []
+        ways += ["bound it with relu6 (swap_activation)"] if high > SIX and error.kind not in ("Dense", "Add") else []
+        balanced = facts.get("equalized_pairs") or not error.operations[-1].endswith("CONV_2D")
+        ways += [] if balanced else ["equalize=true"]
+        return f"{wide}: {', or '.join(ways or ['quantize_aware training'])}."
+    if error.kind == "Multiply":
+        return "Squeeze-and-excite multiplies two rounded values: a hard sigmoid, or removing it, loses less."
+    return "It uses its range well; 255 steps are too few for it: quantize_aware, or scheme=int16x8."

@@ -1,0 +1,142 @@
+"""What every step that changes a network promises, on each kind of graph: it still is one, and the same each time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from featherlite.bundle import Bundle
+from featherlite.errors import RequestError
+from featherlite.run import run_step
+from featherlite.step import steps
+
+SHRINKING = sorted(name for name, entry in steps().items() if entry.room == "shrink")
+SHORT: dict[str, Any] = {"epochs": 1, "stages": 1, "batch": 8, "max_drop": 1.0}
+"""Enough to go through all of a step, and nothing is given back."""
+QUICK: dict[str, dict[str, Any]] = {
+    "bottleneck_dense": SHORT | {"units": 4},
+    "cut_tail": SHORT,
+    "decimate_dense": SHORT | {"max_steps": 1},
+    "fold": {},
+    "grow_back": {"epochs": 1, "stages": 1, "batch": 8},
+    "grow_outputs": SHORT | {"photos": "more"},
+    "prune_channels": SHORT | {"rounds": 1, "criterion": "magnitude"},
+    "prune_outputs": {"epochs": 1, "stages": 1, "batch": 8},
+    "remove_blocks": SHORT | {"count": 1, "fade": "none", "order": "end_first"},
+    "resize_input": {"epochs": 1, "batch": 8, "max_drop": 1.0, "sizes": [48]},
+    "shrink_dense": SHORT,
+    "swap_activation": SHORT | {"order": "all_at_once", "final_epochs": 0},
+}
+DENSE = {"bottleneck_dense", "decimate_dense", "shrink_dense"}
+"""What these work on, a plain head does not have."""
+GRAPHS = {
+    "feathernet": {"backbone": "feathernet", "width": 0.5},
+    "ResNet18": {"backbone": "ResNet18"},
+    "MobileNetV2": {"backbone": "MobileNetV2", "width": 0.35},
+    "EfficientNetB0": {"backbone": "EfficientNetB0"},
+}
+HAVE_NO = {("remove_blocks", "feathernet"), ("swap_activation", "feathernet"), ("swap_activation", "MobileNetV2")}
+"""Graphs without what the step works on, which says so."""
+
+
+def test_every_shrinking_step_is_walked() -> None:
+    assert set(QUICK) == set(SHRINKING)
+
+
+@pytest.fixture(scope="module")
+def built(sample_photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, bool], Bundle]:
+    """An untrained bundle of that graph, 32 px, with hidden dense layers in its head or without."""
+    parted, _ = run_step("split", None, None, {"val": 0.25}, data=sample_photos, cache=cache_folder())
+
+    @cache
+    def make(graph: str, dense: bool) -> Bundle:
+        settings = GRAPHS[graph] | {"input_px": 32} | ({"head": "dense", "head_units": [16]} if dense else {})
+        place = tmp_path_factory.mktemp("built") / "bundle"
+        return run_step("build", parted, place, settings, data=sample_photos, cache=cache_folder())[0]
+
+    return make
+
+
+def cache_folder() -> Path:
+    return Path(os.environ["FEATHERLITE_CACHE"])
+
+
+def shrunk(name: str, bundle: Bundle, folder: Path) -> Bundle:
+    settings = dict(QUICK[name])
+    if name == "prune_outputs":
+        settings["drop"] = [bundle.labels[0].name]
+    if name == "grow_outputs":
+        settings["photos"] = str(more_photos(folder))
+    data = Path(bundle.local()["data"])
+    return run_step(name, bundle, None, settings, seed=3, cache=cache_folder(), data=data)[0]
+
+
+def more_photos(folder: Path) -> Path:
+    """Eight photos of a class that no bundle here knows."""
+    from PIL import Image
+
+    place = folder / "more" / "gray"
+    place.mkdir(parents=True, exist_ok=True)
+    for number in range(8):
+        pixels = np.random.default_rng(number).integers(90, 160, (40, 40, 1), dtype=np.uint8)
+        Image.fromarray(np.repeat(pixels, 3, axis=2)).save(place / f"{number}.png")
+    return folder / "more"
+
+
+def cases() -> list[Any]:
+    quick = {"fold", "resize_input", "prune_outputs"}
+    return [
+        pytest.param(name, graph, marks=() if graph == "feathernet" or name in quick else pytest.mark.slow)
+        for name in SHRINKING
+        for graph in GRAPHS
+    ]
+
+
+@pytest.mark.parametrize(("name", "graph"), cases())
+def test_what_comes_out_is_a_network_of_the_bundle(
+    name: str, graph: str, built: Callable[[str, bool], Bundle], tmp_path: Path
+) -> None:
+    from featherlite.models.logits import network_logits
+    from featherlite.models.network import load_network
+
+    bundle = built(graph, name in DENSE)
+    given = {file: bundle.read(file) for file in bundle.files}
+    if (name, graph) in HAVE_NO:
+        with pytest.raises(RequestError):
+            shrunk(name, bundle, tmp_path)
+        return
+    result = shrunk(name, bundle, tmp_path)
+    assert {file: bundle.read(file) for file in bundle.files} == given, "a bundle is never changed in place"
+    network, size = load_network(result), result.preprocess
+    assert network.input_shape == (None, size.height, size.width, 3), "the contract says what the network takes"
+    assert network.output_shape == (None, len(result.labels)), "a class has an output"
+    wanted = {"prune_outputs": len(bundle.labels) - 1, "grow_outputs": len(bundle.labels) + 1}
+    assert len(result.labels) == wanted.get(name, len(bundle.labels))
+    assert result.read("model.keras") != given["model.keras"], "something was done"
+    assert network.layers[0].name == "photo"
+    photos = np.random.default_rng(0).integers(0, 256, (2, size.height, size.width, 3), dtype=np.uint8)
+    assert np.isfinite(network_logits(network, photos)).all()
+    result.save(tmp_path / "saved")
+    assert Bundle.open(tmp_path / "saved").read("model.keras") == result.read("model.keras")
+    again = shrunk(name, bundle, tmp_path)
+    assert again.read("model.keras") == result.read("model.keras"), "the same seed gives the same network"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "graph"), [(name, graph) for name in SHRINKING for graph in GRAPHS])
+def test_what_was_shrunk_still_exports(
+    name: str, graph: str, built: Callable[[str, bool], Bundle], tmp_path: Path
+) -> None:
+    if (name, graph) in HAVE_NO:
+        pytest.skip(f"{graph} has nothing for {name}")
+    bundle = built(graph, name in DENSE)
+    result = shrunk(name, bundle, tmp_path)
+    data = Path(bundle.local()["data"])
+    exported, _ = run_step("quantize", result, None, {"photos": 6}, data=data, cache=cache_folder())
+    assert "int8" in exported.exports

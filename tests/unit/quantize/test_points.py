@@ -1,0 +1,154 @@
+"""Quantization points: the rules by hand, and held against what the converter really stores."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from featherlite.models import convert_worker
+from featherlite.models.calibration import layers_of
+from featherlite.quantize.measured import measured_scheme
+from featherlite.quantize.points import apart, points, ties
+from featherlite.runtime.flatbuffer import inspect
+
+keras = pytest.importorskip("keras")
+pytest.importorskip("tensorflow")
+
+PHOTOS = np.random.default_rng(0).integers(0, 256, (16, 24, 24, 3), dtype=np.uint8)
+
+
+def network() -> Any:
+    """Every kind of neighborhood: fused and inline activations, a sum, both pools, a concatenation, squeeze-excite."""
+    layers = keras.layers
+    keras.utils.set_random_seed(1)
+    photo = keras.Input((24, 24, 3))
+    x = layers.Conv2D(8, 3, strides=2, padding="same", use_bias=False, name="stem")(photo)
+    x = layers.BatchNormalization(name="stem_bn")(x)
+    x = layers.ReLU(6.0, name="stem_relu")(x)
+    y = layers.DepthwiseConv2D(3, padding="same", activation="relu6", name="depthwise")(x)
+    y = layers.Conv2D(8, 1, use_bias=False, name="project")(y)
+    y = layers.BatchNormalization(name="project_bn")(y)
+    x = layers.Add(name="sum")([x, layers.Dropout(0.2, name="drop")(y)])
+    x = layers.Conv2D(8, 1, activation="swish", name="inline")(x)
+    x = layers.MaxPooling2D(2, name="pool")(x)
+    left = layers.Conv2D(4, 1, activation="relu", name="left")(x)
+    right = layers.Conv2D(4, 1, activation="relu", name="right")(x)
+    x = layers.Concatenate(name="joined")([left, right])
+    s = layers.GlobalAveragePooling2D(name="squeeze")(x)
+    s = layers.Reshape((1, 1, 8), name="shaped")(s)
+    s = layers.Conv2D(4, 1, activation="relu", name="reduce")(s)
+    s = layers.Conv2D(8, 1, name="expand")(s)
+    s = layers.Activation("hard_sigmoid", name="gate")(s)
+    x = layers.Multiply(name="excite")([x, s])
+    x = layers.Conv2D(8, 1, name="last")(x)
+    x = layers.Activation("hard_silu", name="last_swish")(x)
+    x = layers.GlobalAveragePooling2D(name="head_pool")(x)
+    return keras.Model(photo, layers.Dense(3, name="logits")(x), name="all")
+
+
+STORED = (
+    *("stem_relu", "depthwise", "project_bn", "sum", "inline", "inline_activation", "left", "right", "squeeze"),
+    *("reduce", "gate", "excite", "last", "last_swish", "head_pool", "logits"),
+)
+
+
+def test_the_ends_of_fused_chains_are_points_and_what_keeps_a_range_is_none() -> None:
+    made = network()
+    assert points(made) == tuple(name for name in STORED if name != "inline_activation")
+    assert ties(made) == (("left", "right"),)
+
+
+def test_apart_makes_two_layers_of_one_and_leaves_answers_and_fused_activations() -> None:
+    made = network()
+    split = apart(made)
+    assert points(split) == STORED
+    assert split.get_layer("depthwise").activation.__name__ == "relu6"
+    assert made.get_layer("inline").activation.__name__ == "silu", "the network given is left as it is"
+    values = (PHOTOS.astype(np.float32) - 128) / 128
+    np.testing.assert_allclose(split.predict(values, verbose=0), made.predict(values, verbose=0), atol=1e-6)
+    assert apart(split) is split
+
+
+def test_a_convolution_that_feeds_two_layers_is_stored_and_so_is_the_relu_behind_it() -> None:
+    photo = keras.Input((8, 8, 3))
+    x = keras.layers.Conv2D(4, 1, name="shared")(photo)
+    x = keras.layers.Add(name="sum")([keras.layers.ReLU(name="clamped")(x), x])
+    assert points(keras.Model(photo, x)) == ("shared", "clamped", "sum")
+
+
+def test_concatenations_that_overlap_are_tied_together_through_pools() -> None:
+    layers, photo = keras.layers, keras.Input((8, 8, 3))
+    a, b, c = (layers.Conv2D(4, 1, name=name)(photo) for name in "abc")
+    first = layers.Concatenate(name="first")([layers.MaxPooling2D(1, name="pool")(a), b])
+    second = layers.Concatenate(name="second")([layers.Dropout(0.5, name="drop")(first), c])
+    assert ties(keras.Model(photo, second)) == (("a", "b", "c"),)
+
+
+def test_scopes_name_layers() -> None:
+    layers = ("photo", "stem", "bn", "relu")
+    assert layers_of("layer-3/relu/Relu6;layer-2/bn/add;layer-1/stem/convolution", layers) == ("stem", "bn", "relu")
+    assert (
+        layers_of("reshaped/Reshape", layers) == layers_of("Identity", layers) == layers_of("layer-9/x", layers) == ()
+    )
+
+
+@pytest.fixture(scope="module")
+def artefact(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, dict[str, tuple[float, float]], bytes]:
+    """The network apart, its ranges, and its artefact: converted in this process, since its names are wanted."""
+    place = tmp_path_factory.mktemp("points")
+    made = apart(network())
+    ranges = dict(measured_scheme(made, PHOTOS, "minmax").activations)
+    # Nothing that calibration would have found: it is the prescribed range that has to come out.
+    ranges = {name: (1.3 * low, 1.7 * high) for name, (low, high) in ranges.items()}
+    made.save(place / "m.keras")
+    np.save(place / "photos.npy", PHOTOS)
+    files = {"photos": str(place / "photos.npy"), "tell": str(place / "told.json")}
+    order = {"form": "int8", "kernels": "channel", "ranges": ranges, **files}
+    (place / "order.json").write_text(json.dumps(order))
+    convert_worker.main(str(place / "m.keras"), str(place / "m.tflite"), str(place / "order.json"))
+    told = json.loads(Path(place / "told.json").read_text())
+    assert told == {"layers": [operation.name for operation in made.operations], "absent": []}
+    return made, ranges, (place / "m.tflite").read_bytes()
+
+
+def test_prescribed_ranges_are_those_of_the_artefact(
+    artefact: tuple[Any, dict[str, tuple[float, float]], bytes],
+) -> None:
+    made, ranges, data = artefact
+    facts, names = inspect(data), [operation.name for operation in made.operations]
+    ends = {
+        fused[-1]: facts.tensors[op.outputs[0]] for op in facts.ops if (fused := layers_of(_name(facts, op), names))
+    }
+    ends["logits"] = facts.output
+    assert facts.int8_only
+    for name, (low, high) in ranges.items():
+        scale = (high - low) / 255
+        assert ends[name].scale == pytest.approx(scale, rel=1e-5), name
+        assert abs(ends[name].zero_point - (-128 - low / scale)) <= 0.501, name
+    assert (facts.input.scale, facts.input.zero_point) == (1 / 128, 0)
+    for kept, source in (("pool", "inline_activation"), ("joined", "left"), ("joined", "right")):
+        assert (ends[kept].scale, ends[kept].zero_point) == (ends[source].scale, ends[source].zero_point)
+
+
+def test_every_stored_value_with_a_range_of_its_own_is_a_point(
+    artefact: tuple[Any, dict[str, tuple[float, float]], bytes],
+) -> None:
+    """But what lies inside of a layer, of which here is one: the clamped sum within the hard sigmoid."""
+    made, ranges, data = artefact
+    facts, names = inspect(data), [operation.name for operation in made.operations]
+    others = [
+        layers_of(_name(facts, op), names)[-1:]
+        for op in facts.ops
+        if (tensor := facts.tensors[op.outputs[0]]).scale is not None
+        and (tensor.scale, tensor.zero_point) != (1 / 256, -128)  # a sigmoid's
+        and not any(tensor.scale == pytest.approx((high - low) / 255, rel=1e-5) for low, high in ranges.values())
+    ]
+    assert others == [("gate",)]
+
+
+def _name(facts: Any, op: Any) -> str:
+    return str(facts.tensors[op.outputs[0]].name)

@@ -1,0 +1,72 @@
+"""The shipped chains of network surgery: that they are roads, and walk the article's rows in its order."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from featherlite.recipe import Recipe, load_recipe
+
+NAMES = ("tinyml-birds", "tinyml-birds-quick", "tinyml-mobilenet", "tinyml-feathernet")
+ARTICLE: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("build", {"backbone": "EfficientNetB0", "input_px": 224, "head": "dense"}),
+    ("train", {}),
+    ("resize_input", {"sizes": (96,)}),
+    ("swap_activation", {"source": "any", "target": "relu"}),
+    ("remove_blocks", {}),
+    ("cut_tail", {"filters": 480}),
+    ("shrink_dense", {}),
+    ("decimate_dense", {}),
+    ("prune_channels", {}),
+    ("resize_input", {"sizes": (88,)}),
+    ("resize_input", {"sizes": (80,)}),
+    ("swap_activation", {"target": "relu6"}),
+    ("resize_input", {"sizes": (96,)}),
+    ("quantize", {"scheme": "int8", "sets": 10}),
+)
+"""The article's rows; its pruning of outputs aside, which needs names."""
+
+
+def settings(recipe: Recipe) -> list[tuple[str, dict[str, Any]]]:
+    return [(plan.step.name, plan.config.model_dump()) for plan in recipe.steps]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_chain_runs_unattended_and_ends_in_a_proven_artefact_and_its_packages(name: str) -> None:
+    recipe = load_recipe(name)
+    steps = [plan.step.name for plan in recipe.steps]
+    assert steps[:4] == ["audit", "clean", "split", "build"]
+    assert steps[-4:] == ["quantize", "verify", "edge_impulse", "c_array"]
+    assert not [plan.id for plan in recipe.steps if plan.config.lacking()], "nothing has to be given by hand"
+
+
+def test_the_article_is_walked_in_its_order() -> None:
+    walked = settings(load_recipe("tinyml-birds"))[3:-3]
+    assert [name for name, _ in walked] == [name for name, _ in ARTICLE]
+    for (name, found), (_, wanted) in zip(walked, ARTICLE, strict=True):
+        assert {key: found[key] for key in wanted} == wanted, name
+
+
+@pytest.mark.parametrize("name", ["tinyml-birds", "tinyml-birds-quick"])
+def test_it_ends_below_the_articles_size(name: str) -> None:
+    (prune,) = [config for step, config in settings(load_recipe(name)) if step == "prune_channels"]
+    assert prune["parameters"] <= 195_000
+
+
+def test_photos_are_as_large_at_the_end_as_the_network_takes_them() -> None:
+    """Training with growing photos ends at the network's own size, and each size in between is smaller."""
+    for name in NAMES[:2]:
+        found = settings(load_recipe(name))
+        px = next(config["input_px"] for step, config in found if step == "build")
+        assert next(config["progressive"] for step, config in found if step == "train")[-1] == px
+
+
+def test_the_quick_chain_takes_the_same_techniques_and_far_fewer_epochs() -> None:
+    full, quick = (settings(load_recipe(name)) for name in NAMES[:2])
+    assert {step for step, _ in full} - {step for step, _ in quick} == {"decimate_dense"}
+
+    def epochs(steps: list[tuple[str, dict[str, Any]]]) -> int:
+        return sum(config.get("epochs", 0) * config.get("stages", 1) for _, config in steps)
+
+    assert epochs(quick) * 4 < epochs(full)
