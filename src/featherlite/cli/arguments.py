@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import types
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin
 
@@ -70,10 +70,13 @@ def parser(prog: str, summary: str) -> Parser:
     return made
 
 
-def add_fields(target: argparse.ArgumentParser, model: type[BaseModel]) -> None:
-    """Adds one argument for each field of the model."""
+def add_fields(
+    target: argparse._ActionsContainer, model: type[BaseModel], names: Collection[str] | None = None
+) -> None:
+    """Adds one argument for each field of the model, or for those named."""
     for name, field in model.model_fields.items():
-        _add_field(target, name, field)
+        if names is None or name in names:
+            _add_field(target, name, field)
 
 
 def parse(model: type[Model], values: dict[str, Any], prog: str) -> Model:
@@ -115,7 +118,7 @@ def normalized(argv: Sequence[str]) -> list[str]:
     return words
 
 
-def _add_field(target: argparse.ArgumentParser, name: str, field: FieldInfo) -> None:
+def _add_field(target: argparse._ActionsContainer, name: str, field: FieldInfo) -> None:
     kind = _bare(field.annotation)
     text = (field.description or "").replace("%", "%%").replace("\n", " ")
     if any(isinstance(mark, Positional) for mark in field.metadata):

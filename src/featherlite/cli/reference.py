@@ -35,7 +35,7 @@ def reference() -> str:
             f"## featherlite {name}",
             "",
             "```text",
-            step_parser(load_step(name)).format_help().rstrip(),
+            step_parser(load_step(name), brief=True).format_help().rstrip(),
             "```",
             "",
         ]

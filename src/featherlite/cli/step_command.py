@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import Field
+from pydantic.fields import FieldInfo
 
 from featherlite.cli.arguments import CommandOptions, Parser, add_fields, given, parse, parser
 from featherlite.cli.terminal import Terminal
@@ -17,6 +18,8 @@ from featherlite.step import MAX_SEED, Step, load_step
 
 __all__ = ["run_step_command", "step_parser"]
 
+TRAIN = "train"
+"""The step whose settings the others that train share."""
 
 PHOTOS = (
     "the photos: a folder per class, train/valid/test folders, a CSV or Parquet table, Parquet with photos inside, tar"
@@ -31,8 +34,8 @@ class SeedOptions(CommandOptions):
     """seed of everything random"""
 
 
-def step_parser(step: Step) -> Parser:
-    """The parser of a step's sub-command."""
+def step_parser(step: Step, *, brief: bool = False) -> Parser:
+    """The parser of a step's sub-command; `brief` leaves out what it takes just as `train` does."""
     made = parser(f"featherlite {step.name}", step.summary)
     if step.needs:
         made.add_argument(
@@ -51,8 +54,23 @@ def step_parser(step: Step) -> Parser:
     made.add_argument("out", metavar="OUT", type=given, nargs="?" if optional else None, help=note)
     if "seed" not in step.config.model_fields:
         add_fields(made, SeedOptions)
-    add_fields(made, step.config)
+    shared = _shared_with_train(step)
+    add_fields(made, step.config, set(step.config.model_fields) - shared)
+    if shared and brief:
+        made.epilog = f"And all settings of featherlite {TRAIN} that are not listed here."
+    elif shared:
+        add_fields(made.add_argument_group(f"training, as in featherlite {TRAIN}"), step.config, shared)
     return made
+
+
+def _shared_with_train(step: Step) -> set[str]:
+    """The settings that another step which trains has just as `train` has them."""
+    theirs = load_step(TRAIN).config.model_fields if step.name != TRAIN else {}
+    return {name for name, field in step.config.model_fields.items() if name in theirs and _same(field, theirs[name])}
+
+
+def _same(one: FieldInfo, other: FieldInfo) -> bool:
+    return (one.annotation, one.default, one.description) == (other.annotation, other.default, other.description)
 
 
 def run_step_command(name: str, argv: list[str], terminal: Terminal) -> int:

@@ -54,6 +54,8 @@ def rebuild(
         reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise RequestError(f"'{network.name}' does not hold together with these changes: {reason[:300]}") from error
     _carry(network, fresh, weights)
+    for number, state in enumerate(one for one in fresh.variables if one.path.endswith("seed_generator_state")):
+        state.assign([number, 0])  # a new dropout draws a seed at random, which would be stored with the network
     return fresh
 
 

@@ -92,3 +92,13 @@ def test_edges_name_every_connection() -> None:
     assert ("stem", "a_conv") in named
     assert ("stem", "a_add") in named
     assert len(named) == 11
+
+
+def test_the_same_change_gives_the_same_bytes() -> None:
+    """Dropout too, which draws a seed for itself wherever it is built."""
+    from featherlite.models.network import network_bytes
+
+    plain = residual()
+    pooled = keras.layers.Dropout(0.3, name="head_dropout")(plain.get_layer("head_pool").output)
+    network = keras.Model(plain.input, plain.get_layer("head_logits")(pooled), name="residual")
+    assert network_bytes(rebuild(network)) == network_bytes(rebuild(network))
