@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 from collections.abc import Iterator
@@ -28,6 +29,13 @@ def _own_log() -> Iterator[None]:
     former = log.handlers[:], log.level, log.propagate
     yield
     log.handlers[:], log.level, log.propagate = former
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _tidy() -> Iterator[None]:
+    """Networks refer to themselves in circles: what one file built is gone before the next one begins."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture(scope="session")

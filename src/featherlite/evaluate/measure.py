@@ -50,6 +50,7 @@ class _Scored(_Part):
 class _Weight(_Part):
     parameters: int
     macs: int
+    activation_bytes: int | None = None
 
 
 class _Check(_Part):
@@ -205,17 +206,14 @@ def _network_weight(bundle: Bundle) -> dict[str, int]:
 
 
 def _export_weight(bundle: Bundle, name: str) -> dict[str, int | None]:
-    from featherlite.models.memory_plan import activation_bytes
-    from featherlite.runtime.flatbuffer import inspect
-
-    data = artefact_bytes(bundle, name)
+    size = len(artefact_bytes(bundle, name))
     weight = parse(_Weight, export_facts(bundle, name), f"exports/{name}/export.json")
     verdict = parse(_Verdict, bundle.read_json("verify.json"), "verify.json") if "verify.json" in bundle else _Verdict()
     arena = next((check.arena_bytes for check in verdict.exports if check.name == name), None)
     return {
         "parameters": weight.parameters,
         "macs": weight.macs,
-        "bytes": len(data),
+        "bytes": size,
         "arena_bytes": arena,
-        "activation_bytes": activation_bytes(inspect(data)),
+        "activation_bytes": weight.activation_bytes,
     }

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from featherlite.bundle import Bundle
 from featherlite.errors import ExportError
 from featherlite.models.convert import ArtefactType, convert
+from featherlite.models.memory_plan import activation_bytes
 from featherlite.models.tflm import refusal
 from featherlite.runtime.flatbuffer import ArtefactFacts, TensorFacts, inspect
 from featherlite.step import Context
@@ -112,6 +113,7 @@ def add_export(
         "network_sha256": hashlib.sha256(original).hexdigest(),
         "parameters": count_parameters(model),
         "macs": count_macs(model),
+        "activation_bytes": activation_bytes(artefact),
         "input": tensor_document(artefact.input),
         "output": tensor_document(artefact.output),
         "ops": ops_of(artefact),

@@ -22,9 +22,9 @@ __all__ = ["Fitter", "Kind", "Linear", "Normalize", "Scaling", "Task", "folds_of
 Kind = Literal["logistic", "centroid", "cosine"]
 Normalize = Literal["l2", "standard", "none"]
 
-TOLERANCE = 1e-6
-"""Largest slope of the mean loss at which the solver stops. Birds, 419 classes of 3 photos: 0.65 top-1 at
-scikit-learn's 1e-4, 0.71 at this."""
+TOLERANCE = 1e-8
+"""Largest slope of the mean loss at which the solver stops. Slopes are shared out over classes and features: on birds,
+419 classes of 3 photos, and with c = 100,000 it stopped after 10 steps at 1e-6 (top-1 0.51), after 63 at this (0.72)."""
 ITERATIONS = 1000
 FOLDS = 6
 """The stream of random numbers that shares photos out to folds."""
