@@ -9,11 +9,10 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from featherlite.models.named import HEAD
 from featherlite.training.predict import BATCH, padded_batches
 
 __all__ = ["HEAD", "SplitNetwork", "split_network"]
-
-HEAD = "head_"
 
 
 class SplitNetwork:

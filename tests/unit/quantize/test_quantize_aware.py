@@ -25,6 +25,8 @@ from featherlite.runtime.interpreter import open_runtime
 from featherlite.step import Context, Silent
 from featherlite.training.config import FitConfig
 
+from ..stopping import StopError, Stopping
+
 MakeContext = Callable[[], Context]
 L = keras.layers
 PX = 24
@@ -190,25 +192,6 @@ def test_no_key_of_its_own_is_left_out() -> None:
 def test_settings_that_would_do_nothing_or_harm_are_refused(keys: dict[str, Any], words: str) -> None:
     with pytest.raises(ValidationError, match=words):
         QuantizeAwareConfig(**keys)
-
-
-class StopError(Exception):
-    pass
-
-
-class Stopping(Silent):
-    """Interrupts at a step of the named stretch of work."""
-
-    def __init__(self, what: str, after: int) -> None:
-        self.what, self.after, self.here = what, after, False
-
-    def start(self, what: str, total: int) -> None:
-        self.here = what.startswith(self.what)
-
-    def advance(self, units: int = 1, note: str = "") -> None:
-        self.after -= self.here
-        if self.after < 0:
-            raise StopError
 
 
 @pytest.mark.parametrize("movement", ["learned", "moving"])

@@ -9,8 +9,6 @@ import keras
 import numpy as np
 import pytest
 
-from featherlite.step import Silent
-
 from ..conftest import PX, color_network
 
 layers = keras.layers
@@ -90,22 +88,3 @@ def tailed() -> Any:
     network.get_layer("top").set_weights([top])
     network.get_layer("head_logits").set_weights([head, np.full(3, -8.0)])
     return network
-
-
-class StopError(Exception):
-    """Stands for a kill."""
-
-
-class Stopping(Silent):
-    """Interrupts at a batch of training."""
-
-    def __init__(self, after: int) -> None:
-        self.after = after
-
-    def start(self, what: str, total: int) -> None:
-        self.here = what.startswith("train")
-
-    def advance(self, units: int = 1, note: str = "") -> None:
-        self.after -= self.here
-        if self.after < 0:
-            raise StopError

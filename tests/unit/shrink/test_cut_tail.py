@@ -16,7 +16,8 @@ from featherlite.models.network import load_network, network_bytes
 from featherlite.shrink.cut_tail import CutTailConfig, cut_tail
 from featherlite.step import Context
 
-from .cutting import TRAINED, StopError, Stopping, eager, tailed
+from ..stopping import StopError, Stopping
+from .cutting import TRAINED, eager, tailed
 
 __all__ = ["eager"]
 
@@ -103,7 +104,7 @@ def test_killed_inside_a_recovery_it_ends_alike(tailed_bundle: Bundle, make_cont
     assert len(facts["done"]) == 2
     assert facts["done"][0]["top1"] >= facts["done"][0]["top1_fitted"]
     ctx = make_context()
-    ctx.progress = Stopping(3)
+    ctx.progress = Stopping("train", 3)
     with pytest.raises(StopError):
         cut_tail(tailed_bundle, CutTailConfig(**options), ctx)
     again = Context(ctx.seed, ctx.scratch, ctx.resume, ctx.cache, ctx.data)

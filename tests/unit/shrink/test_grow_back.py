@@ -17,6 +17,8 @@ from featherlite.models.surgery.channels import channels_of
 from featherlite.shrink.grow_back import GrowBackConfig, grow_back, wider
 from featherlite.step import Context, Silent
 
+from ..stopping import StopError, Stopping
+
 QUICK: dict[str, Any] = {"epochs": 1, "batch": 12, "ema": None, "augment": 0.0, "stages": 1}
 
 
@@ -106,7 +108,7 @@ def test_growth_is_trained(color_bundle: Bundle, make_context: Any) -> None:
     expected = grown(bundle, whole, **options)
     told = whole.details["grow_back"]
     assert told["top1"] > told["reference"]
-    ctx.progress = Stopping(1)
+    ctx.progress = Stopping("train", 1)
     with pytest.raises(StopError):
         grown(bundle, ctx, **options)
     begun = network_from(ctx.resume / "grown.keras")
@@ -117,25 +119,6 @@ def test_growth_is_trained(color_bundle: Bundle, make_context: Any) -> None:
     new = load_network(after)
     assert (begun.get_layer("mix_pw_bn_again1").get_weights()[0] == 0).all()
     assert (new.get_layer("mix_pw_bn_again1").get_weights()[0] != 0).all(), "the new block takes part"
-
-
-class StopError(Exception):
-    pass
-
-
-class Stopping(Silent):
-    """Interrupts at a step of training."""
-
-    def __init__(self, after: int) -> None:
-        self.after, self.here = after, False
-
-    def start(self, what: str, total: int) -> None:
-        self.here = what.startswith("train")
-
-    def advance(self, units: int = 1, note: str = "") -> None:
-        self.after -= self.here
-        if self.after < 0:
-            raise StopError
 
 
 def test_growth_that_helps_nothing_is_told(color_bundle: Bundle, make_context: Any) -> None:

@@ -17,6 +17,8 @@ from featherlite.models.surgery.channels import channels_of
 from featherlite.shrink.prune_channels import PruneChannelsConfig, prune_channels
 from featherlite.step import Context, Silent
 
+from ..stopping import StopError, Stopping
+
 UNTRAINED: dict[str, Any] = {"epochs": 0, "multiple": 1, "rounds": 1}
 QUICK: dict[str, Any] = {
     "epochs": 1,
@@ -153,25 +155,6 @@ def test_idle_settings_are_refused(options: dict[str, Any], message: str) -> Non
         PruneChannelsConfig(**options)
 
 
-class StopError(Exception):
-    pass
-
-
-class Stopping(Silent):
-    """Interrupts at a step of training, counted over all rounds."""
-
-    def __init__(self, after: int) -> None:
-        self.after, self.here = after, False
-
-    def start(self, what: str, total: int) -> None:
-        self.here = what.startswith("train")
-
-    def advance(self, units: int = 1, note: str = "") -> None:
-        self.after -= self.here
-        if self.after < 0:
-            raise StopError
-
-
 def test_an_interrupted_pruning_ends_alike(color_bundle: Bundle, make_context: Any) -> None:
     """Stopped in the second round's recovery: bit for bit what an undisturbed run gives, and told alike."""
     options = QUICK | {"share": 0.5, "rounds": 2, "rate": 0.01}
@@ -181,7 +164,7 @@ def test_an_interrupted_pruning_ends_alike(color_bundle: Bundle, make_context: A
     color_bundle = color_bundle.with_network(network_bytes(network))
     whole, ctx = make_context(), make_context()
     expected = pruned(color_bundle, whole, **options)
-    ctx.progress = Stopping(3)
+    ctx.progress = Stopping("train", 3)
     with pytest.raises(StopError):
         pruned(color_bundle, ctx, **options)
     assert (ctx.resume / "round-1.keras").is_file()

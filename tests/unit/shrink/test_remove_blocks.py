@@ -19,7 +19,8 @@ from featherlite.shrink.remove_blocks import RemoveBlocksConfig, remove_blocks
 from featherlite.step import Context
 
 from ..conftest import PX
-from .cutting import TRAINED, StopError, Stopping, eager, three_blocks
+from ..stopping import StopError, Stopping
+from .cutting import TRAINED, eager, three_blocks
 
 __all__ = ["eager"]
 
@@ -201,7 +202,7 @@ def test_killed_inside_a_recovery_it_ends_alike(
     _, facts, expected = removed(**options)
     assert names(facts) == [["b_sum"]]
     ctx = make_context()
-    ctx.progress = Stopping(after)
+    ctx.progress = Stopping("train", after)
     with pytest.raises(StopError):
         remove_blocks(blocks_bundle, RemoveBlocksConfig(**options), ctx)
     again = Context(ctx.seed, ctx.scratch, ctx.resume, ctx.cache, ctx.data)

@@ -16,6 +16,8 @@ from featherlite.models.surgery.input_size import resized, smallest_size
 from featherlite.shrink.resize_input import ResizeInputConfig, resize_input
 from featherlite.step import Silent
 
+from ..stopping import StopError, Stopping
+
 layers = keras.layers
 PX = 24
 QUICK: dict[str, Any] = {"epochs": 1, "batch": 12, "ema": None, "augment": 0.0, "max_drop": 1.0}
@@ -154,30 +156,11 @@ def test_an_oblong_contract_keeps_its_proportion(color_bundle: Bundle, make_cont
     assert load_network(result).input_shape[1:3] == (20, 30)
 
 
-class StopError(Exception):
-    """Stands for a kill."""
-
-
-class Stopping(Silent):
-    """Interrupts at a later batch of training."""
-
-    def __init__(self, after: int) -> None:
-        self.after, self.here = after, False
-
-    def start(self, what: str, total: int) -> None:
-        self.here = what.startswith("train ")
-
-    def advance(self, units: int = 1, note: str = "") -> None:
-        self.after -= self.here
-        if self.after < 0:
-            raise StopError
-
-
 def test_an_interrupted_resizing_ends_alike(color_bundle: Bundle, make_context: Any) -> None:
     """Bit for bit: stopped in the second size's second epoch."""
     bundle, options = with_norm(color_bundle), {"sizes": (20, 16), "epochs": 2}
     expected, ctx = run(bundle, make_context(), **options), make_context()
-    ctx.progress = Stopping(7)  # two batches an epoch
+    ctx.progress = Stopping("train", 7)  # two batches an epoch
     with pytest.raises(StopError):
         run(bundle, ctx, **options)
     assert (ctx.resume / "size-1.keras").is_file()

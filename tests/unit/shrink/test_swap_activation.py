@@ -22,6 +22,8 @@ from featherlite.shrink.swap_activation import SwapActivationConfig, swap_activa
 from featherlite.step import Silent
 from featherlite.training.batchnorm import reestimate
 
+from ..stopping import StopError, Stopping
+
 layers = keras.layers
 PX = 24
 QUICK: dict[str, Any] = {
@@ -249,25 +251,6 @@ def test_an_activation_that_is_not_there_is_refused(bundle: Bundle, color_bundle
     ctx = make_context()
     assert run(color_bundle, ctx) is color_bundle
     assert "relu6 already" in ctx.details["warnings"][0]
-
-
-class StopError(Exception):
-    """Stands for a kill."""
-
-
-class Stopping(Silent):
-    """Interrupts in a stretch of work of that name."""
-
-    def __init__(self, what: str, after: int) -> None:
-        self.what, self.after, self.here = what, after, False
-
-    def start(self, what: str, total: int) -> None:
-        self.here = what.startswith(self.what)
-
-    def advance(self, units: int = 1, note: str = "") -> None:
-        self.after -= self.here
-        if self.after < 0:
-            raise StopError
 
 
 @pytest.mark.parametrize(("what", "after"), [pytest.param("match", 3, marks=pytest.mark.slow), ("train", 3)])

@@ -21,6 +21,7 @@ from featherlite.step import Context, Silent
 from featherlite.training.teachers.classroom import Classroom
 
 from ..conftest import color_network
+from ..stopping import StopError, Stopping
 from .distillation import QUICK, MakeContext, taught, word_of
 
 
@@ -360,25 +361,6 @@ def test_a_folder_without_photos_is_refused(
 
 
 # ---- again and again ---------------------------------------------------------------------------------------------
-
-
-class StopError(Exception):
-    pass
-
-
-class Stopping(Silent):
-    """Interrupts at a step of the named stretch of work."""
-
-    def __init__(self, what: str, after: int) -> None:
-        self.what, self.after, self.here = what, after, False
-
-    def start(self, what: str, total: int) -> None:
-        self.here = what.startswith(self.what)
-
-    def advance(self, units: int = 1, note: str = "") -> None:
-        self.after -= self.here
-        if self.after < 0:
-            raise StopError
 
 
 @pytest.mark.parametrize(("what", "after"), [pytest.param("Asking", 1, marks=pytest.mark.slow), ("train all", 5)])

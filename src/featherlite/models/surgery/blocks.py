@@ -18,12 +18,10 @@ from typing import Any
 import keras
 
 from featherlite.models.macs import layer_macs
+from featherlite.models.named import HEAD
 from featherlite.models.surgery.rebuild import Change, edges, rebuild, skip
 
 __all__ = ["HEAD", "ResidualBlock", "residual_blocks", "touched", "without_blocks"]
-
-HEAD = "head_"
-"""How the names of a head's layers begin: sums there (generalized means) are no blocks."""
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from featherlite.models.named import HEAD
+
 __all__ = ["Stored", "Tensors", "shown"]
 
-HEAD = "head_"
 SHOWN = 80
 
 
