@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from featherlite.errors import FeatherliteError, RecipeError, RequestError, did_you_mean
+from featherlite.reference import Reference
 from featherlite.step import MAX_SEED, Step, StepConfig, load_step
 
 __all__ = [
@@ -27,7 +28,7 @@ __all__ = [
 ]
 
 SHIPPED = Path(__file__).parent / "recipes"
-TOP_KEYS = ("title", "description", "seed", "steps")
+TOP_KEYS = ("title", "description", "seed", "steps", "reference")
 STUDY_KEYS = ("networks", "road")
 """What only a study has: a TOML of many networks, for `featherlite compare`."""
 
@@ -52,6 +53,8 @@ class Recipe:
     description: str
     seed: int
     steps: tuple[PlannedStep, ...]
+    reference: Reference | None = None
+    """somebody else's ladder, to be shown beside what this road measures"""
 
     def with_seed(self, seed: int | None) -> Recipe:
         """The same road under another seed; the recipe's own where none is given."""
@@ -65,7 +68,8 @@ class Recipe:
     def to_json(self) -> dict[str, Any]:
         """The recipe with every value spelled out, as JSON."""
         steps = [{"step": p.step.name, "id": p.id, **p.config.model_dump(mode="json")} for p in self.steps]
-        return {"name": self.name, "title": self.title, "seed": self.seed, "steps": steps}
+        document = {"name": self.name, "title": self.title, "seed": self.seed, "steps": steps}
+        return document | ({"reference": self.reference.model_dump(mode="json")} if self.reference else {})
 
 
 def shipped_recipes() -> Mapping[str, Path]:
@@ -142,6 +146,7 @@ def parse_recipe(
     planned = [plan for id_, entry in entries.items() if (plan := _plan(id_, entry, faults)) is not None]
     if len(planned) == len(entries):
         faults += _unmet(planned)
+    reference = _reference(document.get("reference"), entries, faults)
     if faults:
         raise RecipeError(f"Recipe '{name}'", faults)
     return Recipe(
@@ -150,6 +155,7 @@ def parse_recipe(
         description=str(document.get("description", "")),
         seed=seed,
         steps=tuple(planned),
+        reference=reference,
     )
 
 
@@ -247,6 +253,22 @@ def _plan(id_: str, entry: dict[str, Any], faults: list[str]) -> PlannedStep | N
         return None
     faults += [f"{id_}: there is no file {path}" for path in config.files() if not path.is_file()]
     return PlannedStep(id_, step, config)
+
+
+def _reference(document: Any, entries: Collection[str], faults: list[str]) -> Reference | None:
+    """Somebody else's ladder; None where there is none, or a faulty one."""
+    if document is None:
+        return None
+    try:
+        reference = Reference.model_validate(document)
+    except ValidationError as error:
+        faults.extend(config_faults(error, Reference, "reference"))
+        return None
+    faults += [
+        f"reference: the recipe has no step '{step}'. {did_you_mean(step, entries)}".strip()
+        for step in reference.strangers(entries)
+    ]
+    return reference
 
 
 def _unmet(planned: Sequence[PlannedStep]) -> list[str]:

@@ -29,6 +29,7 @@ from featherlite.errors import BundleError, FeatherliteError, RecipeError, Reque
 from featherlite.history import Measure, StepReport
 from featherlite.keys import cache_folder, photos_key, seed_of, step_key
 from featherlite.recipe import PlannedStep, Recipe, config_faults
+from featherlite.reference import RUN_NOTE
 from featherlite.step import Context, Progress, Silent, StepConfig, load_step
 
 __all__ = [
@@ -326,7 +327,7 @@ def _note(out: Path, recipe: Recipe, status: str, error: BaseException | None = 
         document["error"] = error.to_json()
     elif error is not None:
         document["error"] = {"type": type(error).__name__, "message": str(error), "hint": ""}
-    write_atomically(out / "run.json", json.dumps(document, indent=1, ensure_ascii=False).encode() + b"\n")
+    write_atomically(out / RUN_NOTE, json.dumps(document, indent=1, ensure_ascii=False).encode() + b"\n")
 
 
 @contextlib.contextmanager

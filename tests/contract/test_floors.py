@@ -30,6 +30,7 @@ FLOORS = {
     "download": 2,
     "hub": 2,
     "history": 2,
+    "reference": 2,
     "code_version": 2,
     "comparison": 2,
     "devices": 2,

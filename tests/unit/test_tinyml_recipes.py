@@ -13,7 +13,8 @@ ARTICLE: tuple[tuple[str, dict[str, Any]], ...] = (
     ("build", {"backbone": "EfficientNetB0", "input_px": 224, "head": "dense"}),
     ("train", {}),
     ("resize_input", {"sizes": (96,)}),
-    ("swap_activation", {"source": "any", "target": "relu"}),
+    ("swap_activation", {"source": "any", "target": "relu", "count": 9}),
+    ("swap_activation", {"source": "any", "target": "relu", "count": 0}),
     ("remove_blocks", {}),
     ("cut_tail", {"filters": 480}),
     ("shrink_dense", {}),
@@ -46,6 +47,19 @@ def test_the_article_is_walked_in_its_order() -> None:
     assert [name for name, _ in walked] == [name for name, _ in ARTICLE]
     for (name, found), (_, wanted) in zip(walked, ARTICLE, strict=True):
         assert {key: found[key] for key in wanted} == wanted, name
+
+
+def test_the_articles_eleven_rows_stand_beside_the_steps_in_order() -> None:
+    recipe = load_recipe("tinyml-birds")
+    assert recipe.reference is not None
+    rows = recipe.reference.rows
+    assert len(rows) == 11
+    assert (rows[0].parameters, rows[0].top1) == (4_491_895, 0.9531)
+    assert (rows[-1].parameters, rows[-1].int8_top1) == (190_770, 0.82)
+    ids = [plan.id for plan in recipe.steps]
+    places = [ids.index(row.step) for row in rows if row.step is not None]
+    assert places == sorted(set(places))
+    assert len(places) == 10, "outputs are not pruned without names"
 
 
 @pytest.mark.parametrize("name", ["tinyml-birds", "tinyml-birds-quick"])

@@ -13,6 +13,7 @@ from featherlite.recipe import Recipe
 
 if TYPE_CHECKING:
     from featherlite.bundle import Bundle
+    from featherlite.reference import Reference
     from featherlite.step import Progress
 
 __all__ = ["walk", "write_pages"]
@@ -45,7 +46,7 @@ def walk(recipe: Recipe, data: Path, out: Path, terminal: Terminal) -> dict[str,
     except FeatherliteError:
         terminal.close()
         if finished:
-            _show_ladder(ladder_rows(finished, None), terminal)
+            _show_ladder(ladder_rows(finished, None), terminal, recipe.reference)
             with contextlib.suppress(FeatherliteError, OSError):  # the failure itself is what must be told
                 page = _rewrite_pages(finished[-1], photos, out, data)
                 if page is not None:
@@ -55,7 +56,7 @@ def walk(recipe: Recipe, data: Path, out: Path, terminal: Terminal) -> dict[str,
     verify = run.bundle.read_json("verify.json") if "verify.json" in run.bundle else None
     rows = ladder_rows(run.bundle.history, verify)
     page = write_pages(run.bundle, photos, out / "report.html", named=data)
-    _show_ladder(rows, terminal)
+    _show_ladder(rows, terminal, recipe.reference)
     terminal.show(f"Bundle: {out / 'bundle'}   Page: {page}")
     return {
         "recipe": recipe.name,
@@ -64,7 +65,7 @@ def walk(recipe: Recipe, data: Path, out: Path, terminal: Terminal) -> dict[str,
         "bundle": str(out / "bundle"),
         "report": str(page),
         "reused": run.reused,
-    }
+    } | _beside(rows, recipe.reference)
 
 
 def write_pages(
@@ -107,12 +108,22 @@ def _rewrite_pages(last: StepReport, photos: Path, out: Path, named: Path) -> Pa
     return out / AUDIT_PAGE if last.step == "audit" else page
 
 
-def _show_ladder(rows: list[Any], terminal: Terminal) -> None:
+def _beside(rows: list[Any], reference: Reference | None) -> dict[str, Any]:
+    """What the document says of the recipe's reference; nothing where it names none."""
+    from featherlite.report.beside import pairs_of
+
+    return {} if reference is None else {"beside": {"name": reference.name, "rows": pairs_of(rows, reference)}}
+
+
+def _show_ladder(rows: list[Any], terminal: Terminal, reference: Reference | None) -> None:
     """Shows the ladder, where it has a rung: before there is a network there is nothing to compare."""
+    from featherlite.report.beside import beside_table
     from featherlite.report.ladder import ladder_table
 
     if any(row["bytes"] is not None for row in rows):
         terminal.show("", ladder_table(rows), "")
+        if reference is not None:
+            terminal.show(beside_table(rows, reference), "")
     else:
         terminal.show("")
 

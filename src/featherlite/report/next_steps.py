@@ -10,6 +10,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from featherlite.reference import RUN_NOTE, Reference, read_reference
 from featherlite.report.templating import visible
 
 __all__ = ["Commands", "RunNote", "after_audit", "read_run_note", "run_commands", "run_note"]
@@ -29,6 +30,8 @@ class RunNote:
     stopped_at: str = ""
     message: str = ""
     hint: str = ""
+    reference: Reference | None = None
+    """somebody else's ladder, that the recipe names"""
 
 
 def read_run_note(folder: Path, data: Path | None, done: Sequence[str]) -> RunNote | None:
@@ -37,7 +40,7 @@ def read_run_note(folder: Path, data: Path | None, done: Sequence[str]) -> RunNo
     `data` is where the photos lie, `done` are the ids of the steps that the folder's bundle has gone through.
     """
     try:
-        note = json.loads((folder / "run.json").read_text("utf-8"))
+        note = json.loads((folder / RUN_NOTE).read_text("utf-8"))
         recipe, error = note["recipe"], note.get("error") or {}
         steps = [str(step["id"]) for step in recipe["steps"]]
         message, hint = str(error.get("message", "")), str(error.get("hint", ""))
@@ -46,7 +49,8 @@ def read_run_note(folder: Path, data: Path | None, done: Sequence[str]) -> RunNo
         return None
     goes_on = steps[: len(done)] == list(done) and len(done) < len(steps)
     command = _run_command(_recipe(name), data, _typed(folder.resolve().name, "OUT"))
-    return RunNote(command, _data(data), steps[len(done)] if message and goes_on else "", message, hint)
+    stopped_at = steps[len(done)] if message and goes_on else ""
+    return RunNote(command, _data(data), stopped_at, message, hint, read_reference(folder))
 
 
 def run_note(data: Path | None) -> RunNote:

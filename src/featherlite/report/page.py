@@ -8,6 +8,7 @@ from typing import Any
 
 from featherlite.bundle import Bundle, storage_guard, write_atomically
 from featherlite.report.audited import AUDIT_PAGE, audited_view
+from featherlite.report.beside import beside_view
 from featherlite.report.documents import read_checks, read_scores, spoken_check
 from featherlite.report.ladder import ladder_rows
 from featherlite.report.next_steps import Commands, RunNote, run_commands
@@ -83,6 +84,7 @@ def render_page(
         photos=photos_view(bundle, thumbnails),
         audited=audited,
         ladder=ladder_view(rows, *roots),
+        beside=beside_view(rows, note.reference) if note is not None and note.reference is not None else None,
         curves=curves_view(history, *roots),
         confusion=confusion_view(scores, labels) if scores else None,
         classes=classes_view(scores) if scores else None,

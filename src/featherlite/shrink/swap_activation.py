@@ -35,7 +35,7 @@ Kind = Literal[
 
 GATE_PHOTOS = 512
 """Photos over which the gates of a squeeze-excite that is removed are averaged, at most."""
-_OF_BLOCKS = ("begin", "at_once", "match_epochs", "match_rate", "match_photos")
+_OF_BLOCKS = ("begin", "count", "at_once", "match_epochs", "match_rate", "match_photos")
 
 
 class SwapActivationConfig(RecoveryConfig):
@@ -52,6 +52,8 @@ class SwapActivationConfig(RecoveryConfig):
     """Block by block with recovery after each, or everything at once and then recovery."""
     begin: Literal["input", "end"] = "input"
     """Where the blocks begin: at the photo or at the logits."""
+    count: int = Field(0, ge=0, le=1000)
+    """Swap at most so many blocks and leave the others as they are; 0: all of them."""
     at_once: int = Field(1, ge=1, le=1000)
     """Blocks swapped together before the network recovers."""
     match_epochs: int = Field(5, ge=0, le=1000)
@@ -172,6 +174,7 @@ def _tasks(network: keras.Model, config: SwapActivationConfig) -> list[_Task]:
 def _groups(parts: Sequence[Stretch], config: SwapActivationConfig) -> Iterator[Sequence[Stretch]]:
     """Stretches that are swapped together, the first to be swapped first; within a group in the graph's order."""
     ordered = list(parts) if config.begin == "input" else list(parts)[::-1]
+    ordered = ordered[: config.count or len(ordered)]
     for start in range(0, len(ordered), config.at_once):
         group = ordered[start : start + config.at_once]
         yield group if config.begin == "input" else group[::-1]

@@ -118,6 +118,15 @@ def test_other_targets(target: str, bundle: Bundle, make_context: Any) -> None:
     assert set(kinds(result).values()) == {target, "sigmoid"}
 
 
+@pytest.mark.parametrize(("begin", "swapped"), [("input", {"a_swish", "b_swish"}), ("end", {"b_swish", "c_swish"})])
+def test_only_so_many_blocks_are_swapped(bundle: Bundle, make_context: Any, begin: str, swapped: set[str]) -> None:
+    found = kinds(run(bundle, make_context(), count=2, begin=begin, match_epochs=0))
+    assert {name for name, kind in found.items() if kind == "relu6"} - {"c_squeeze"} == swapped
+    assert {name for name, kind in found.items() if kind == "swish"} - {"c_squeeze"} == {
+        "a_swish", "b_swish", "c_swish"
+    } - swapped  # fmt: skip
+
+
 def test_one_kind_alone_goes(bundle: Bundle, make_context: Any) -> None:
     former = load_network(bundle)
     mixed = swap_activations(former, [site for site in find_activations(former) if site.name == "a_swish"], "relu")

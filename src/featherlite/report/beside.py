@@ -1,0 +1,95 @@
+"""A run's ladder beside somebody else's: the same course of steps, row by row, in the terminal and on the page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from featherlite.reference import Reference, ReferenceRow
+from featherlite.report.ladder import Row
+from featherlite.report.templating import visible
+from featherlite.report.units import count_text, percent_text
+
+__all__ = ["Pair", "beside_table", "beside_view", "pairs_of"]
+
+Pair = dict[str, Any]
+"""One row of theirs with what this run has there, in JSON's types; `own` is None where the run has not come there."""
+
+
+def pairs_of(rows: Sequence[Row], reference: Reference) -> list[Pair]:
+    """Their rows in their order, each with the ladder's row of the step that it belongs to.
+
+    `change` is how top-1 moved since their row before, in theirs and in the run's; the run's only where both were
+    measured on the same photos. What they have and this run has not is passed over in the run's changes.
+    """
+    own = {row["id"]: row for row in rows}
+    pairs: list[Pair] = []
+    former: tuple[ReferenceRow, Row | None] | None = None
+    for theirs in reference.rows:
+        mine = own.get(theirs.step or "")
+        pair: Pair = {"theirs": theirs.model_dump(), "own": mine, "change": {"theirs": None, "own": None}}
+        if former is not None:
+            before, row = former
+            if theirs.top1 is not None and before.top1 is not None:
+                pair["change"]["theirs"] = theirs.top1 - before.top1
+            pair["change"]["own"] = _change(row, mine)
+        pairs.append(pair)
+        former = theirs, mine or (former[1] if former else None)
+    return pairs
+
+
+def _change(former: Mapping[str, Any] | None, row: Mapping[str, Any] | None) -> float | None:
+    first, second = (one["top1"] if one else None for one in (former, row))
+    if not first or not second or (first["split"], first["n"]) != (second["split"], second["n"]):
+        return None
+    return float(second["value"] - first["value"])
+
+
+def beside_view(rows: Sequence[Row], reference: Reference) -> dict[str, Any]:
+    """What the page's template shows: whose figures they are, how far they compare, and the pairs."""
+    shown = {key for row in reference.rows for key, value in row.model_dump().items() if value is not None}
+    return {"name": reference.name, "note": reference.note, "pairs": pairs_of(rows, reference), "shown": shown}
+
+
+def beside_table(rows: Sequence[Row], reference: Reference) -> Group:
+    """Both ladders side by side, at 80 columns. Nothing in it is read as markup."""
+    table = Table(
+        title=Text(f"Beside the {visible(reference.name)}", "bold"),
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+        header_style="bold",
+    )
+    table.add_column("theirs", no_wrap=True, overflow="ellipsis", max_width=26)
+    for name in ("params", "top-1", "int8"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("here", no_wrap=True, overflow="ellipsis", max_width=16)
+    for name in ("params", "top-1"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for pair in pairs_of(rows, reference):
+        theirs, own = pair["theirs"], pair["own"]
+        table.add_row(
+            Text(visible(theirs["title"])),
+            _count(theirs["parameters"]),
+            _percent(theirs["top1"]),
+            _percent(theirs["int8_top1"]),
+            Text(visible(theirs["step"] or "not walked"), "" if own else "dim"),
+            _count(own["parameters"] if own else None),
+            _percent(own["top1"]["value"] if own and own["top1"] else None),
+        )
+    return Group(table, Text(visible(reference.note), "dim"))
+
+
+def _count(value: int | None) -> str:
+    return "" if value is None else count_text(value)
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else percent_text(value)
