@@ -17,6 +17,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from featherlite.models.stepwise import stepwise
 from featherlite.preprocess import network_input
 from featherlite.quantize.scheme import Kernels
 
@@ -29,7 +30,10 @@ PHOTOS = 128
 SPREAD = (0.8, 1.25)
 """Bounds on the correction of a variance: beyond them the channel is dead, and its ratio is noise."""
 
-Moments = list[tuple[NDArray[np.float64], NDArray[np.float64]]]
+HELD_BYTES = 2**29
+"""What the largest feature map of those photos may take: two or three of that size are in memory at a time."""
+
+Moments = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 def correct(
@@ -45,24 +49,44 @@ def correct(
     one with a bias has that moved. `advance` is called after each layer. `kernels` says what shares a scale; where all
     of a kernel does, BatchNorm has to be folded already, since its factors would take the channels off that grid.
     """
-    layers = [layer for layer in network.layers if _axes(layer) is not None]
-    norms = [_norm_behind(layer) for layer in layers]  # before the taps below add consumers of their own
-    moments = _moments_of(network, layers, photos[:PHOTOS])
-    wanted, corrected = moments(), 0
-    for place, (layer, norm) in enumerate(zip(layers, norms, strict=True)):
-        axes = (_axes(layer) or ()) if kernels == "channel" else None
-        layer.kernel.assign(rounded(np.asarray(layer.kernel), axes))
-        (mean, variance), (mean_now, variance_now) = wanted[place], moments()[place]
-        if norm is not None:
-            norm.moving_mean.assign(np.asarray(norm.moving_mean) + (mean_now - mean))
-            ratio = np.clip(variance_now / np.maximum(variance, 1e-12), *SPREAD)
-            norm.moving_variance.assign(np.asarray(norm.moving_variance) * ratio)
-        elif layer.use_bias:
-            layer.bias.assign(np.asarray(layer.bias) - (mean_now - mean))
-        corrected += norm is not None or layer.use_bias
+    inputs = network_input(photos[: _photos_for(network)])
+    wanted: dict[str, Moments] = {}
+
+    def measure(operation: Any, compute: Callable[[], Any]) -> Any:
+        made = compute()
+        if _axes(operation) is not None:
+            wanted[operation.name] = _moments(made)
+        return made
+
+    stepwise(network, inputs, measure)
+    corrected: list[bool] = []
+
+    def mend(operation: Any, compute: Callable[[], Any]) -> Any:
+        axes = _axes(operation)
+        if axes is None or operation.name not in wanted:
+            return compute()
+        operation.kernel.assign(rounded(np.asarray(operation.kernel), axes if kernels == "channel" else None))
+        made = compute()
+        corrected.append(_moved(operation, wanted.pop(operation.name), _moments(made)))
         if advance is not None:
             advance()
-    return corrected
+        return compute() if operation.use_bias else made
+
+    stepwise(network, inputs, mend)
+    return sum(corrected)
+
+
+def _moved(layer: Any, wanted: Moments, found: Moments) -> bool:
+    """Tells what follows the layer, or its own bias, of the shift in its output; whether there was either."""
+    (mean, variance), (mean_now, variance_now) = wanted, found
+    norm = _norm_behind(layer)
+    if norm is not None:
+        norm.moving_mean.assign(np.asarray(norm.moving_mean) + (mean_now - mean))
+        ratio = np.clip(variance_now / np.maximum(variance, 1e-12), *SPREAD)
+        norm.moving_variance.assign(np.asarray(norm.moving_variance) * ratio)
+    elif layer.use_bias:
+        layer.bias.assign(np.asarray(layer.bias) - (mean_now - mean))
+    return norm is not None or layer.use_bias
 
 
 def rounded(kernel: NDArray[np.float32], axes: tuple[int, ...] | None) -> NDArray[np.float32]:
@@ -91,18 +115,15 @@ def _norm_behind(layer: Any) -> keras.layers.BatchNormalization | None:
     return behind[0] if alone else None
 
 
-def _moments_of(network: keras.Model, layers: list[Any], photos: NDArray[np.uint8]) -> Callable[[], Moments]:
-    """What measures mean and variance, float64 [channels], of each layer's output under the weights of the moment."""
-    outputs = []
-    for layer in layers:
-        outputs.append(keras.ops.mean(layer.output, axis=(1, 2)))
-        outputs.append(keras.ops.mean(keras.ops.square(layer.output), axis=(1, 2)))
-    taps = keras.Model(network.inputs[0], outputs)
-    inputs = network_input(photos)
+def _photos_for(network: keras.Model) -> int:
+    """How many photos fit into memory, PHOTOS at most."""
+    shapes = [tensor.shape[1:] for operation in network.operations for tensor in keras.tree.flatten(operation.output)]
+    return max(1, min(PHOTOS, HELD_BYTES // (4 * max(int(np.prod(shape)) for shape in shapes))))
 
-    def measure() -> Moments:
-        found = taps.predict(inputs, batch_size=32, verbose=0)
-        means = [np.asarray(one, dtype=np.float64).mean(axis=0) for one in found]
-        return [(mean, square - mean**2) for mean, square in zip(means[::2], means[1::2], strict=True)]
 
-    return measure
+def _moments(made: Any) -> Moments:
+    """Mean and variance, float64 [channels], of a feature map [n, height, width, channels]."""
+    mean = keras.ops.mean(made, axis=(1, 2))
+    square = keras.ops.mean(keras.ops.square(made), axis=(1, 2))
+    mean, square = (np.asarray(one, dtype=np.float64).mean(axis=0) for one in (mean, square))
+    return mean, square - mean**2

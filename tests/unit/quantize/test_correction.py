@@ -77,6 +77,38 @@ def test_the_correction_takes_most_of_the_rounding_back(network: Any) -> None:
     assert noise_of(network, wanted, unseen) < 0.8 * noise_of(plain, wanted, unseen)
 
 
+def test_each_layer_is_corrected_for_what_all_before_it_leave(network: Any) -> None:
+    """Against the definition: after each layer in turn, the whole network is asked for that layer's new mean."""
+    import keras
+
+    reference = keras.models.clone_model(network)
+    reference.set_weights(network.get_weights())
+    inputs = (PHOTOS.astype(np.float32) - 128) / 128
+    kinds = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
+    convolutions = [layer for layer in reference.layers if isinstance(layer, kinds)]
+    taps = keras.Model(reference.inputs[0], [layer.output for layer in convolutions])
+
+    def moments(place: int) -> tuple[Any, Any]:
+        made = np.asarray(taps(inputs, training=False)[place], dtype=np.float64)
+        return made.mean(axis=(0, 1, 2)), made.var(axis=(0, 1, 2))
+
+    wanted = [moments(place) for place in range(len(convolutions))]
+    behind = [layer._outbound_nodes[0].operation for layer in convolutions]
+    for place, (layer, norm) in enumerate(zip(convolutions, behind, strict=True)):
+        axes = (0, 1) if isinstance(layer, keras.layers.DepthwiseConv2D) else (0, 1, 2)
+        layer.kernel.assign(rounded(np.asarray(layer.kernel), axes))
+        mean, variance = moments(place)
+        if isinstance(norm, keras.layers.BatchNormalization):
+            norm.moving_mean.assign(np.asarray(norm.moving_mean) + mean - wanted[place][0])
+            ratio = np.clip(variance / wanted[place][1], 0.8, 1.25)
+            norm.moving_variance.assign(np.asarray(norm.moving_variance) * ratio)
+        else:
+            layer.bias.assign(np.asarray(layer.bias) - (mean - wanted[place][0]))
+    correct(network, PHOTOS)
+    for found, weight in zip(network.weights, reference.weights, strict=True):
+        np.testing.assert_allclose(np.asarray(found), np.asarray(weight), rtol=1e-3, atol=1e-5)
+
+
 def test_kernels_end_on_the_grid_and_the_head_stays(network: Any) -> None:
     import keras
 
