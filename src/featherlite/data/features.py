@@ -132,7 +132,10 @@ def best_features(
         try:
             extract = _network(kind)
         except RequestError as error:
-            log.warning("Features are %s, which find coarse faults only: %s", HANDMADE.name, error)
+            log.warning(
+                "%s Hand-made features stand in, which find coarse faults only (weights = 'none' asks for them).",
+                error.message,
+            )
             kind = HANDMADE
     return photo_features(photos, root, kind, cache, progress, extract)
 

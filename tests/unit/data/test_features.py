@@ -81,7 +81,7 @@ def test_without_weights_hand_made_features_serve_and_it_is_said(
     monkeypatch.setattr(features_module, "_network", offline)
     found = best_features(photos, tmp_path / "photos", tmp_path / "cache", Silent())
     assert is_weak(found)
-    assert "coarse faults only: The download failed." in caplog.text
+    assert "The download failed. Hand-made features stand in, which find coarse faults only" in caplog.text
     np.testing.assert_array_equal(found[:], features(photos, tmp_path))
 
 
