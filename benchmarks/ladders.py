@@ -26,6 +26,15 @@ V2_BIRDS = "weights/mobilenet_v2_1.0_224_inat_birds.weights.h5"
 CLEAN = ["clean.apply=label-conflict"]
 """Four flowers stand under two labels: they are left out."""
 
+BEARABLE = [
+    "build.weights=none",
+    "build.input_px=96",
+    "train.progressive=[64,96]",
+    "train.head_epochs=0",
+    "train.epochs=12",
+]
+"""A large network from scratch, at a size and for a time that two cores bear."""
+
 FOUR_A_SPECIES = ["split.test_files='*/4.jpg'", "split.val=0"]
 
 CASES: dict[str, tuple[str, str, str | None, list[str]]] = {
@@ -34,6 +43,9 @@ CASES: dict[str, tuple[str, str, str | None, list[str]]] = {
     "flowers_mcu": ("mcu", "flowers", V1, CLEAN),
     "flowers_mcu-small-scratch": ("mcu-small-scratch", "flowers", None, CLEAN),
     "flowers_mcu-scratch": ("mcu-scratch", "flowers", None, CLEAN),
+    "flowers_avian-attention": ("avian-attention", "flowers", None, CLEAN + BEARABLE),
+    "flowers_tinyml-birds": ("tinyml-birds", "flowers", None, CLEAN),
+    "flowers_tinyml-birds-quick": ("tinyml-birds-quick", "flowers", None, CLEAN),
     "birds_phone-inat": ("phone", "birds", V2_BIRDS, FOUR_A_SPECIES),
     "birds_phone-imagenet": ("phone", "birds", V2, FOUR_A_SPECIES),
 }

@@ -26,12 +26,7 @@ ROWS = [
     "MobileNetV2",
     "MobileNetV1 0.25",
     "ResNet18 from scratch",
-    "ResNet34 from scratch",
-    "ResNet50 from scratch",
     "EfficientNetB0 from scratch",
-    "EfficientNetB1 from scratch",
-    "EfficientNetB2 from scratch",
-    "ConvNeXtTiny from scratch",
     "MobileNetV2 from scratch",
     "MobileNetV3Small from scratch",
     "MobileNetV4ConvSmall from scratch",
@@ -39,6 +34,7 @@ ROWS = [
     "feathernet from scratch",
     "AlexNet from scratch",
 ]
+"""Rows of the shipped study that two cores train in an hour or two; `--only NAME` adds another."""
 RECIPES = HERE.parent / "src" / "featherlite" / "recipes"
 V1 = '"build.backbone" = "MobileNetV1", "build.width" = 0.25'
 APPLY = ["--set", "clean.apply=['label-conflict']"]
@@ -52,6 +48,8 @@ CASES = {
         "flowers",
         [word for row in ROWS for word in ("--only", row)] + APPLY,
     ),
+    "flowers-shrinking": (STUDIES / "flowers-shrinking.toml", "flowers", []),
+    "flowers-cosine": (STUDIES / "flowers-cosine.toml", "flowers", []),
     "birds": (STUDIES / "birds.toml", "birds", []),
 }
 
