@@ -41,6 +41,19 @@ def test_a_config_survives_json(name: str) -> None:
     assert type(config).model_validate(config.model_dump(mode="json")) == config
 
 
+@pytest.mark.parametrize("name", sorted(steps()))
+def test_the_command_gives_a_step_its_defaults_whatever_its_places_are_called(name: str) -> None:
+    """A setting that is called like something of the command's own would get the bundle's folder for a value."""
+    from featherlite.cli.arguments import parse
+    from featherlite.cli.step_command import step_parser
+
+    step = load_step(name)
+    values = vars(step_parser(step).parse_args(["from", "to"]))
+    config = parse(step.config, {key: values[key] for key in step.config.model_fields}, name)
+    assert config == step.config()
+    assert {"from", "to"} <= set(values.values()), "and the command has its places"
+
+
 # ---- what a step that trains leaves behind -----------------------------------------------------------------------
 
 TRAINING = sorted(name for name, entry in steps().items() if entry.room == "training")

@@ -18,6 +18,9 @@ from featherlite.step import MAX_SEED, Step, load_step
 
 __all__ = ["run_step_command", "step_parser"]
 
+IN, OUT, DATA = "IN", "OUT", "DATA"
+"""What the command itself takes; in capitals, so that no setting of a step is called alike."""
+
 TRAIN = "train"
 """The step whose settings the others that train share."""
 
@@ -38,20 +41,19 @@ def step_parser(step: Step, *, brief: bool = False) -> Parser:
     """The parser of a step's sub-command; `brief` leaves out what it takes just as `train` does."""
     made = parser(f"featherlite {step.name}", step.summary)
     if step.needs:
-        made.add_argument(
-            "source", metavar="IN", type=given, help="bundle to start from (a run's folder means its last bundle)"
-        )
+        made.add_argument(IN, type=given, help="bundle to start from (a run's folder means its last bundle)")
         made.add_argument(
             "--data",
+            dest=DATA,
             metavar="PATH",
             type=given,
             help="the photos, as for featherlite run; remembered from the bundle's making on this machine",
         )
     else:
-        made.add_argument("data", metavar="DATA", type=given, help=PHOTOS)
+        made.add_argument(DATA, type=given, help=PHOTOS)
     optional = not step.needs or not step.provides
     note = "new folder for the result" + ("; left out, nothing is kept" if optional else "")
-    made.add_argument("out", metavar="OUT", type=given, nargs="?" if optional else None, help=note)
+    made.add_argument(OUT, type=given, nargs="?" if optional else None, help=note)
     if "seed" not in step.config.model_fields:
         add_fields(made, SeedOptions)
     shared = _shared_with_train(step)
@@ -82,13 +84,13 @@ def run_step_command(name: str, argv: list[str], terminal: Terminal) -> int:
     values = vars(step_parser(step).parse_args(argv))
     config = parse(step.config, {key: values[key] for key in step.config.model_fields}, f"featherlite {name}")
     seed = parse(SeedOptions, {"seed": values["seed"]}, f"featherlite {name}").seed
-    source, out = values.get("source"), values.get("out")
+    source, out = values.get(IN), values.get(OUT)
     bundle, report = run_step(
         name,
         Bundle.open(source) if source else None,
         Path(out) if out else None,
         config,
-        data=Path(values["data"]) if values.get("data") else None,
+        data=Path(values[DATA]) if values.get(DATA) else None,
         seed=seed,
         progress=terminal.progress(),
     )
