@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
 
 __all__ = ["stepwise"]
 
-Visit = Callable[[Any, Callable[[], Any]], Any]
-"""(operation, what computes it from its inputs) -> its output; it may be computed more than once."""
+Visit = Callable[[Any, tuple[Any, ...], Mapping[str, Any]], Any]
+"""(operation, what it is given, options) -> its output; it calls `operation(*given, **options)`, once or more."""
 
 
 def stepwise(network: keras.Model, inputs: Any, visit: Visit) -> Any:
@@ -19,7 +19,7 @@ def stepwise(network: keras.Model, inputs: Any, visit: Visit) -> Any:
 
     Operations come after all that they need. Where a layer's weights are changed on its turn, everything behind it is
     computed with the new ones. What no later operation needs is let go, so that the memory of two or three feature
-    maps of n photos is enough. Nothing is compiled.
+    maps of n photos is enough. Called as it is nothing is compiled; it may also be traced.
     """
     # Keras's own way through the graph keeps every feature map to the end.
     nodes = [
@@ -36,7 +36,7 @@ def stepwise(network: keras.Model, inputs: Any, visit: Visit) -> Any:
         arguments, options = node.arguments.fill_in(found)
         if getattr(node.operation, "_call_has_training_arg", False):
             options = {**options, "training": False}
-        made = visit(node.operation, _computing(node.operation, arguments, options))
+        made = visit(node.operation, arguments, options)
         found |= {id(tensor): value for tensor, value in zip(node.outputs, keras.tree.flatten(made), strict=True)}
         del arguments, options, made
         for tensor in node.input_tensors:
@@ -44,7 +44,3 @@ def stepwise(network: keras.Model, inputs: Any, visit: Visit) -> Any:
             if not awaited[id(tensor)]:
                 found.pop(id(tensor), None)
     return found[id(output)]
-
-
-def _computing(operation: Any, arguments: Any, options: Any) -> Callable[[], Any]:
-    return lambda: operation(*arguments, **options)

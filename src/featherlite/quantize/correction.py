@@ -10,7 +10,7 @@ Bias Correction" (arXiv:1906.04721), section 4.2, in its empirical form (appendi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -52,8 +52,8 @@ def correct(
     inputs = network_input(photos[: _photos_for(network)])
     wanted: dict[str, Moments] = {}
 
-    def measure(operation: Any, compute: Callable[[], Any]) -> Any:
-        made = compute()
+    def measure(operation: Any, given: tuple[Any, ...], options: Mapping[str, Any]) -> Any:
+        made = operation(*given, **options)
         if _axes(operation) is not None:
             wanted[operation.name] = _moments(made)
         return made
@@ -61,16 +61,16 @@ def correct(
     stepwise(network, inputs, measure)
     corrected: list[bool] = []
 
-    def mend(operation: Any, compute: Callable[[], Any]) -> Any:
+    def mend(operation: Any, given: tuple[Any, ...], options: Mapping[str, Any]) -> Any:
         axes = _axes(operation)
         if axes is None or operation.name not in wanted:
-            return compute()
+            return operation(*given, **options)
         operation.kernel.assign(rounded(np.asarray(operation.kernel), axes if kernels == "channel" else None))
-        made = compute()
+        made = operation(*given, **options)
         corrected.append(_moved(operation, wanted.pop(operation.name), _moments(made)))
         if advance is not None:
             advance()
-        return compute() if operation.use_bias else made
+        return operation(*given, **options) if operation.use_bias else made
 
     stepwise(network, inputs, mend)
     return sum(corrected)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from featherlite.models.logits import network_logits
 from featherlite.training.augment.geometry import on_accelerator
 from featherlite.training.batches import Batches, is_weighted, steps_per_epoch
-from featherlite.training.batchnorm import reestimate
+from featherlite.training.batchnorm import Statistics
 from featherlite.training.config import FitConfig
 from featherlite.training.features import SplitNetwork, split_network
 from featherlite.training.guide import LOGITS, Guided
@@ -109,6 +110,11 @@ class PhaseRun:
         self.augmented, self.guided = True, None
         self.optimizer: Averaged
 
+    @cached_property
+    def statistics(self) -> Statistics:
+        """What estimates BatchNorm's statistics anew."""
+        return Statistics(self.network)
+
     def compile(self, table: NDArray[np.float32], rate_factor: float) -> None:
         """Begins with a fresh optimizer that follows this table of rates, all multiplied by the factor."""
         # A running average with momentum 1 - 1/n spans about the last n steps.
@@ -156,7 +162,7 @@ class PhaseRun:
 
     def reestimate(self, rows: NDArray[np.int64], batch: int) -> None:
         """Estimates BatchNorm's moving statistics anew from these photos of the train set, in this order."""
-        reestimate(self.network, self.images, rows, batch)
+        self.statistics.renew(self.images, rows, batch)
 
     def store(self) -> None:
         """Brings the network up to date with what was trained: it is the very same here."""
@@ -192,9 +198,14 @@ class FeatureRun(PhaseRun):
         answers = self.split.head.predict(np.asarray(self.judged), batch_size=256, verbose=0)
         return np.asarray(answers, dtype=np.float32)
 
+    @cached_property
+    def statistics(self) -> Statistics:
+        """What estimates BatchNorm's statistics anew, in the copy that answers."""
+        return Statistics(self.split.head)
+
     def reestimate(self, rows: NDArray[np.int64], batch: int) -> None:
         """As on photos, from their features; for the copy that answers and for the network."""
-        reestimate(self.split.head, self.images, rows, batch)
+        self.statistics.renew(self.images, rows, batch)
         self.store()
 
     def store(self) -> None:

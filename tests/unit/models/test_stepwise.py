@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -31,9 +31,9 @@ def network() -> Any:
 def test_it_computes_what_the_network_does(network: Any) -> None:
     seen: list[str] = []
 
-    def visit(operation: Any, compute: Callable[[], Any]) -> Any:
+    def visit(operation: Any, given: tuple[Any, ...], options: Mapping[str, Any]) -> Any:
         seen.append(operation.name)
-        return compute()
+        return operation(*given, **options)
 
     np.testing.assert_allclose(stepwise(network, PHOTOS, visit), network(PHOTOS, training=False), rtol=1e-5, atol=1e-6)
     assert seen.index("first") < seen.index("norm") < seen.index("second") < seen.index("sum") < seen.index("logits")
@@ -41,10 +41,10 @@ def test_it_computes_what_the_network_does(network: Any) -> None:
 
 
 def test_a_weight_changed_on_its_turn_counts_from_there_on(network: Any) -> None:
-    def visit(operation: Any, compute: Callable[[], Any]) -> Any:
+    def visit(operation: Any, given: tuple[Any, ...], options: Mapping[str, Any]) -> Any:
         if operation.name == "second":
             operation.kernel.assign(operation.kernel * 3)
-        return compute()
+        return operation(*given, **options)
 
     made = np.asarray(stepwise(network, PHOTOS, visit))
     np.testing.assert_allclose(made, network(PHOTOS, training=False), rtol=1e-5, atol=1e-6)
@@ -55,10 +55,10 @@ def test_what_nothing_needs_any_more_is_let_go(network: Any) -> None:
     made: dict[str, Any] = {}
     alive: list[str] = []
 
-    def visit(operation: Any, compute: Callable[[], Any]) -> Any:
+    def visit(operation: Any, given: tuple[Any, ...], options: Mapping[str, Any]) -> Any:
         if operation.name == "logits":
             alive.extend(name for name, reference in made.items() if reference() is not None)
-        output = compute()
+        output = operation(*given, **options)
         made[operation.name] = weakref.ref(output)
         return output
 

@@ -204,6 +204,35 @@ def test_reestimated_statistics_are_the_mean_over_batches() -> None:
     assert network.get_layer("norm").momentum == 0.9
 
 
+def test_statistics_are_those_of_prediction_and_the_same_compiled_or_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dropout before a BatchNorm must not get into its variance: in prediction there is none. Frozen ones stay."""
+    import keras
+
+    from featherlite.training import batchnorm
+
+    def network() -> Any:
+        keras.utils.set_random_seed(2)
+        photo = keras.Input((PX, PX, 3))
+        x = keras.layers.BatchNormalization(name="frozen")(keras.layers.Conv2D(4, 3)(photo))
+        x = keras.layers.BatchNormalization(name="norm")(keras.layers.Dropout(0.5)(keras.layers.ReLU()(x)))
+        x = keras.layers.BatchNormalization(name="last")(keras.layers.Conv2D(4, 3)(x))
+        return keras.Model(photo, keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(x)))
+
+    eager, compiled = network(), network()
+    for one in (eager, compiled):
+        one.get_layer("frozen").trainable = False
+    batchnorm.reestimate(eager, TRAIN.images, np.arange(24), 12)
+    monkeypatch.setattr(batchnorm, "FEW", 1)
+    batchnorm.reestimate(compiled, TRAIN.images, np.arange(24), 12)
+    for name in ("frozen", "norm", "last"):
+        for one, other in zip(weights(eager, name), weights(compiled, name), strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+    assert same(weights(eager, "frozen"), weights(network(), "frozen"))
+    given = keras.Model(eager.input, eager.get_layer("norm").input)  # in prediction, dropout passes everything on
+    made = np.asarray(given((TRAIN.images.astype(np.float32) - 128) / 128, training=False)).reshape(2, -1, 4)
+    np.testing.assert_allclose(weights(eager, "norm")[3], made.var(axis=1).mean(axis=0), rtol=1e-3)
+
+
 def test_batches_larger_than_the_sample_are_cut_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
     from featherlite.training import batchnorm
 
