@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -52,6 +52,26 @@ def test_the_command_gives_a_step_its_defaults_whatever_its_places_are_called(na
     config = parse(step.config, {key: values[key] for key in step.config.model_fields}, name)
     assert config == step.config()
     assert {"from", "to"} <= set(values.values()), "and the command has its places"
+
+
+@pytest.mark.parametrize("name", sorted(steps()))
+def test_what_python_can_ask_for_can_be_typed_too(name: str) -> None:
+    """Recipes and flags have no word for None, so None may only mean that nothing was given."""
+    from featherlite.cli.arguments import parse
+    from featherlite.cli.step_command import step_parser
+
+    step = load_step(name)
+    words = ["from", "to"]
+    for key, field in step.config.model_fields.items():
+        if type(None) in get_args(field.annotation):
+            assert field.default is None, f"{name}.{key}: nothing but Python could set it to None"
+        flag, value = key.replace("_", "-"), field.get_default(call_default_factory=True)
+        if field.annotation is bool:
+            words.append(f"--{flag}" if value else f"--no-{flag}")
+        elif isinstance(value, str | int | float) and value != "":
+            words.append(f"--{flag}={value}")
+    values = vars(step_parser(step).parse_args(words))
+    assert parse(step.config, {key: values[key] for key in step.config.model_fields}, name) == step.config()
 
 
 # ---- what a step that trains leaves behind -----------------------------------------------------------------------

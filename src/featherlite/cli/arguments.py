@@ -85,8 +85,9 @@ def parse(model: type[Model], values: dict[str, Any], prog: str) -> Model:
     Raises:
         RequestError: a value is not allowed; all such values are named.
     """
+    typed = {key: _number(model.model_fields[key], value) for key, value in values.items() if value is not None}
     try:
-        return model.model_validate({key: value for key, value in values.items() if value is not None})
+        return model.model_validate(typed)
     except ValidationError as error:
         faults = []
         for item in error.errors():
@@ -149,6 +150,13 @@ def _bare(annotation: Any) -> Any:
         inner = [arg for arg in get_args(annotation) if arg is not type(None)]
         return _bare(inner[0]) if len(inner) == 1 else annotation
     return annotation
+
+
+def _number(field: FieldInfo, value: Any) -> Any:
+    """The number that a text stands for where only certain numbers are allowed, since a text is none of them."""
+    kind = _bare(field.annotation)
+    numbers = get_args(kind) if get_origin(kind) is Literal else ()
+    return next((number for number in numbers if not isinstance(number, str) and str(number) == value), value)
 
 
 def _metavar(kind: Any, name: str) -> str:

@@ -48,10 +48,10 @@ class QuantizeAwareConfig(FitConfig):
     rate: float | Literal["auto"] = Field(
         1e-4, gt=0, le=1, description="peak learning rate of these epochs; auto: searched for once before them"
     )
-    ema: Literal["auto"] | float | None = Field(
-        None,
+    ema: Literal["auto", "none"] | float = Field(
+        "none",
         description="momentum (above 0, below 1) of the weights' running average, which is then judged and kept; "
-        "auto: an average over about one epoch; none where absent",
+        "auto: an average over about one epoch; none: no average",
     )
     mixed_precision: Literal["auto"] | bool = Field(
         False, description="must stay false: bfloat16 has too few digits for the levels of int8"

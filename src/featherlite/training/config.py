@@ -106,18 +106,25 @@ class _Rule(StepConfig):
     cosine_bits: int = Field(8, ge=2, le=8, description="cosine absolute: bits of the integers whose levels are meant")
     clip_norm: float = Field(1.0, ge=0, description="limit of the gradient's global norm; 0 for none")
     clip_value: float = Field(0.0, ge=0, description="limit of each number in the gradient, before its norm; 0: none")
-    ema: Literal["auto"] | float | None = Field(
+    ema: Literal["auto", "none"] | float = Field(
         "auto",
         description="momentum (above 0, below 1) of the weights' running average, which is then judged and kept; "
-        "auto: an average over about one epoch; none where absent",
+        "auto: an average over about one epoch; none: no average",
     )
 
     @field_validator("ema")
     @classmethod
-    def _is_a_momentum(cls, value: str | float | None) -> str | float | None:
+    def _is_a_momentum(cls, value: str | float) -> str | float:
         if isinstance(value, float) and not 0 < value < 1:
-            raise ValueError("must be 'auto' or lie between 0 and 1")
+            raise ValueError("must be 'auto', 'none' or lie between 0 and 1")
         return value
+
+    def momentum_of_average(self, steps: int) -> float | None:
+        """The momentum of the weights' average in a phase of so many steps an epoch; None where there is none."""
+        if isinstance(self.ema, float):
+            return self.ema
+        # A running average with momentum 1 - 1/n spans about the last n steps.
+        return 1 - 1 / max(2, steps) if self.ema == "auto" else None
 
 
 class _Loss(StepConfig):

@@ -63,7 +63,7 @@ class Judge:
             NotFiniteError: the validation loss, or without validation a weight, is not a finite number.
         """
         # Averaged weights never were in a training step: the moving statistics are those of other weights.
-        renewed_anyway = (state.reestimate or self.config.ema is not None) and self._has_norms()
+        renewed_anyway = (state.reestimate or self.config.ema != "none") and self._has_norms()
         if renewed_anyway:
             self._reestimate(run)
         if self.val is None:

@@ -117,13 +117,11 @@ class PhaseRun:
 
     def compile(self, table: NDArray[np.float32], rate_factor: float) -> None:
         """Begins with a fresh optimizer that follows this table of rates, all multiplied by the factor."""
-        # A running average with momentum 1 - 1/n spans about the last n steps.
-        ema = 1 - 1 / max(2, self.steps) if self.config.ema == "auto" else self.config.ema
         self.optimizer = compile_for(
             self.model,
             self.config,
             table,
-            ema,
+            self.config.momentum_of_average(self.steps),
             guided=self.guided,
             weighted=is_weighted(self.labels, self.config),
             factors=rate_factors(self.network, self.phase),

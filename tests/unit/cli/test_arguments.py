@@ -18,6 +18,7 @@ class Options(BaseModel):
     head_epochs: int = Field(2, ge=0, description="how many")
     rate: float = 1e-3
     fit: Literal["crop", "pad"] = "crop"
+    stride: Literal[1, 2, 4] = 2
     flip: bool = True
     seed: int | None = None
     names: list[str] = Field(default_factory=list)
@@ -33,6 +34,12 @@ def read(*words: str) -> Options:
 def test_fields_become_flags() -> None:
     options = read("here", "--head-epochs", "5", "--no-flip", "--fit=pad", "--names", "a", "--names=b", "--seed", "3")
     assert options == Options(place=Path("here"), head_epochs=5, flip=False, fit="pad", names=["a", "b"], seed=3)
+
+
+def test_one_of_a_few_numbers_can_be_typed() -> None:
+    assert read("here", "--stride", "4").stride == 4
+    with pytest.raises(RequestError, match="--stride: '3': input should be 1, 2 or 4"):
+        read("here", "--stride", "3")
 
 
 def test_defaults_are_the_models_own() -> None:

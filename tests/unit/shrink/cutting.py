@@ -12,7 +12,7 @@ import pytest
 from ..conftest import PX, color_network
 
 layers = keras.layers
-TRAINED: dict[str, Any] = {"epochs": 1, "batch": 12, "augment": 0, "ema": None}
+TRAINED: dict[str, Any] = {"epochs": 1, "batch": 12, "augment": 0, "ema": "none"}
 """One epoch of two batches a stage."""
 
 

@@ -14,7 +14,7 @@ from featherlite.step import Context, Silent, load_step
 
 from ..conftest import color_network
 
-QUICK: dict[str, Any] = {"epochs": 1, "changed_epochs": 1, "batch": 12, "ema": None, "stages": 1}
+QUICK: dict[str, Any] = {"epochs": 1, "changed_epochs": 1, "batch": 12, "ema": "none", "stages": 1}
 EAGER: dict[str, Any] = QUICK | {"changed_rate": 0.1, "changed_epochs": 3}
 """Epochs that surely change something."""
 STILL: dict[str, Any] = QUICK | {"epochs": 0, "changed_epochs": 0}

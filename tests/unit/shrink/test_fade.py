@@ -115,7 +115,7 @@ def test_what_comes_out_of_the_training_is_the_ordinary_network(kind: Any, tmp_p
             return gated
 
     before, start = cut.get_weights(), former.get_weights()
-    config = FitConfig(head_epochs=0, epochs=2, batch=8, rate=0.01, augment=0, ema=None)
+    config = FitConfig(head_epochs=0, epochs=2, batch=8, rate=0.01, augment=0, ema="none")
     ctx = Context(1, tmp_path, tmp_path / "resume", tmp_path / "cache")
     fit(cut, photos, None, config, ctx, Watched(former, blocks, 6, kind=kind, rate=0.01))
     assert any((old != new).any() for old, new in zip(before, cut.get_weights(), strict=True))

@@ -19,7 +19,7 @@ from featherlite.step import Context, Silent
 
 from ..stopping import StopError, Stopping
 
-QUICK: dict[str, Any] = {"epochs": 1, "batch": 12, "ema": None, "augment": 0.0, "stages": 1}
+QUICK: dict[str, Any] = {"epochs": 1, "batch": 12, "ema": "none", "augment": 0.0, "stages": 1}
 
 
 def grown(bundle: Bundle, ctx: Context, **options: Any) -> Bundle:

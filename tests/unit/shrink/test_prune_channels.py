@@ -23,7 +23,7 @@ UNTRAINED: dict[str, Any] = {"epochs": 0, "multiple": 1, "rounds": 1}
 QUICK: dict[str, Any] = {
     "epochs": 1,
     "batch": 12,
-    "ema": None,
+    "ema": "none",
     "stages": 1,
     "multiple": 2,
     "criterion": "magnitude",

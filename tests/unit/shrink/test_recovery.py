@@ -16,7 +16,7 @@ from featherlite.shrink.milestones import Reached, reach
 from featherlite.shrink.recovery import RecoveryConfig, Ward, distances
 from featherlite.step import Context
 
-QUICK: dict[str, Any] = {"epochs": 1, "batch": 12, "ema": None, "stages": 2}
+QUICK: dict[str, Any] = {"epochs": 1, "batch": 12, "ema": "none", "stages": 2}
 
 
 def chain(count: int = 5) -> Any:

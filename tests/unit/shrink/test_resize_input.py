@@ -20,7 +20,7 @@ from ..stopping import StopError, Stopping
 
 layers = keras.layers
 PX = 24
-QUICK: dict[str, Any] = {"epochs": 1, "batch": 12, "ema": None, "augment": 0.0, "max_drop": 1.0}
+QUICK: dict[str, Any] = {"epochs": 1, "batch": 12, "ema": "none", "augment": 0.0, "max_drop": 1.0}
 
 
 def with_norm(color_bundle: Bundle) -> Bundle:

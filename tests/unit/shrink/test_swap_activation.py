@@ -31,7 +31,7 @@ QUICK: dict[str, Any] = {
     "final_epochs": 0,
     "match_epochs": 1,
     "batch": 12,
-    "ema": None,
+    "ema": "none",
     "augment": 0.0,
     "max_drop": 1.0,
 }

@@ -12,7 +12,7 @@ from featherlite.step import Context
 from featherlite.training.distill import DistillConfig, distill
 from featherlite.training.teachers.classroom import Classroom
 
-QUICK = {"head_epochs": 0, "epochs": 2, "batch": 12, "rate": 0.01, "views": 2, "ema": None}
+QUICK = {"head_epochs": 0, "epochs": 2, "batch": 12, "rate": 0.01, "views": 2, "ema": "none"}
 MakeContext = Callable[[], Context]
 
 

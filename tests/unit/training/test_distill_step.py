@@ -169,7 +169,7 @@ def test_the_inaturalist_model_teaches_birds(real_data: Path, tmp_path: Path) ->
     bundle = bundle.with_network(network_bytes(tiny_network(dropout=0.0)))
     inat = str(real_data / "peers" / "mobilenet_v2_1.0_224_inat_bird_quant.tflite")
     options: dict[str, Any] = {"head_epochs": 0, "epochs": 6, "rate": 0.02, "views": 1, "batch": 9, "alpha": 0.9}
-    options |= ALL_OFF | {"teacher": (inat,), "ema": None}
+    options |= ALL_OFF | {"teacher": (inat,), "ema": "none"}
 
     def run(kind: str) -> list[float]:
         ctx = Context(1, tmp_path, tmp_path / kind, tmp_path / "cache", real_data / "birds")

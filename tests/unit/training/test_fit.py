@@ -180,7 +180,7 @@ def test_stale_statistics_are_noticed_and_mended(context: MakeContext) -> None:
     network = tiny_network(momentum=0.9999)
     gamma, beta, mean, variance = weights(network, "norm")
     network.get_layer("norm").set_weights([gamma, beta, mean + 3, variance])  # statistics of other photos
-    network, result, ctx = trained(context, network, epochs=12, ema=None)
+    network, result, ctx = trained(context, network, epochs=12, ema="none")
     (warning,) = [w for w in ctx.details["warnings"] if "stale" in w]
     assert "momentum of 0.9" in warning
     assert top1(network, VAL) == result.val_top1
@@ -324,7 +324,7 @@ def test_a_plateau_lowers_the_rate(context: MakeContext, learned: Callable[[], A
         "plateau_patience": 2,
         "plateau_factor": 0.5,
         "warmup": 0.2,
-        "ema": None,
+        "ema": "none",
         "freeze_batchnorm": True,
     }
     result = fit(learned(), wrong, VAL, config(epochs=10, rate=3e-3, **keys), context(seed=6))
@@ -384,7 +384,7 @@ def test_epochs_and_falling_rates_compile_nothing_anew(context: MakeContext, mon
         return call(self, inputs)
 
     monkeypatch.setattr(Augment, "call", counted)
-    keys = {"schedule": "plateau", "plateau_patience": 1, "warmup": 0.0, "rate": 0.5, "ema": None}
+    keys = {"schedule": "plateau", "plateau_patience": 1, "warmup": 0.0, "rate": 0.5, "ema": "none"}
     trained(context, epochs=1, **keys)
     once = len(traced)
     _, result, _ = trained(context, epochs=6, **keys)

@@ -123,7 +123,7 @@ def test_micro_batches_do_what_the_large_batch_does(context: Callable[..., Conte
 
 def test_the_penalty_is_in_the_loss_by_hand(context: Callable[..., Context]) -> None:
     """At next to no rate the loss grows by l2 times the kernels' squares, in the head epochs by the head's alone."""
-    plain: dict[str, Any] = {"head_rate": 1e-12, "rate": 1e-12, "head_epochs": 1, "epochs": 1, "ema": None}
+    plain: dict[str, Any] = {"head_rate": 1e-12, "rate": 1e-12, "head_epochs": 1, "epochs": 1, "ema": "none"}
     network, squares = block_network(), {}
     for layer in network.layers:
         if layer.weights:

@@ -23,7 +23,7 @@ BASE: dict[str, Any] = {
     "rate": 0.02,
     "augment": 0.3,
     "unlock": None,
-    "ema": None,
+    "ema": "none",
     "schedule": "constant",
     "warmup": 0.0,
 }
@@ -169,6 +169,14 @@ def seen(keys: dict[str, Any]) -> list[Any]:
 def test_no_key_is_left_out() -> None:
     assert set(OPTIONS) | set(LOOKS) | ELSEWHERE == set(FitConfig.model_fields)
     assert set(LOOKS) == set(AugmentConfig.model_fields)
+
+
+def test_an_average_spans_about_an_epoch_unless_told_otherwise(outcome: Callable[[dict[str, Any]], list[Any]]) -> None:
+    """24 photos in batches of 8 are three steps: auto is a momentum of 1 - 1/3."""
+    auto = outcome({"ema": "auto"})
+    assert not differs(auto, outcome({"ema": 1 - 1 / 3}))
+    assert differs(auto, outcome({"ema": "none"}))
+    assert differs(auto, outcome({"ema": 0.9}))
 
 
 def test_every_key_is_explained_on_the_command_line() -> None:

@@ -94,7 +94,7 @@ def test_what_becomes_integers_and_trains_is_meant() -> None:
 @pytest.mark.parametrize("kind", ["absolute", "article"])
 def test_the_cosine_is_in_the_loss_by_hand(kind: str, context: Callable[..., Context]) -> None:
     """At next to no rate the loss grows by weight times the term, in the head epochs by the head's alone."""
-    plain: dict[str, Any] = {"head_rate": 1e-12, "rate": 1e-12, "head_epochs": 1, "epochs": 1, "ema": None}
+    plain: dict[str, Any] = {"head_rate": 1e-12, "rate": 1e-12, "head_epochs": 1, "epochs": 1, "ema": "none"}
     term = {"absolute": absolute_cosine, "article": article_cosine}[kind]
     kernels = levelled(block_network())
     expected = [0.5 * float(term(some, 8)) for some in (kernels[-1:], kernels)]
@@ -113,6 +113,6 @@ def test_training_brings_the_weights_to_their_levels(context: Callable[..., Cont
     network = block_network()
     before = float(absolute_cosine(levelled(network), 3))
     keys: dict[str, Any] = {"cosine": "absolute", "cosine_weight": 1000.0, "cosine_bits": 3, "clip_norm": 0}
-    config = FitConfig(head_epochs=0, epochs=40, batch=12, rate=0.005, ema=None, augment=0, l2=1e-6, **keys)
+    config = FitConfig(head_epochs=0, epochs=40, batch=12, rate=0.005, ema="none", augment=0, l2=1e-6, **keys)
     fit(network, colored_photos(24, 1), None, config, context())
     assert float(absolute_cosine(levelled(network), 3)) < 0.2 * before

@@ -14,7 +14,7 @@ from featherlite.training.fit import FitConfig, fit
 
 from .conftest import block_network, colored_photos
 
-QUICK: dict[str, Any] = {"head_epochs": 1, "batch": 12, "rate": 0.02, "augment": 0.3, "ema": None}
+QUICK: dict[str, Any] = {"head_epochs": 1, "batch": 12, "rate": 0.02, "augment": 0.3, "ema": "none"}
 
 
 def test_blocks_unlock_from_the_backbones_end() -> None:
