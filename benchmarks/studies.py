@@ -23,6 +23,8 @@ RESULTS = HERE / "results"
 STUDIES = HERE / "studies"
 ROWS = [
     "MobileNetV2 frozen",
+    "MobileNetV2 frozen - nearest center",
+    "MobileNetV2 frozen - cosine",
     "MobileNetV2",
     "MobileNetV1 0.25",
     "ResNet18 from scratch",

@@ -73,7 +73,7 @@ def test_every_option_arrives(asked: dict[str, Any], study: Path, capsys: pytest
 def test_networks_alone_are_a_study(asked: dict[str, Any], tmp_path: Path) -> None:
     words = ["--networks", "feathernet, MobileNetV2", "--data", "photos", "--out", str(tmp_path / "out")]
     assert main(["compare", *words]) == 0
-    assert [entry.model for entry in asked["study"].entries] == ["feathernet", "MobileNetV2"]
+    assert [entry.name for entry in asked["study"].entries] == ["feathernet frozen", "feathernet", "MobileNetV2"]
 
 
 @pytest.mark.parametrize(

@@ -172,10 +172,12 @@ def test_weights_of_the_command_go_before_those_of_the_file() -> None:
     assert parse_study(made, "x", weigh={"size": 2}).weigh.model_dump() == {"accuracy": 3, "size": 2, "time": 0.2}
 
 
-def test_a_single_road_needs_no_name() -> None:
+def test_networks_by_name_are_held_against_frozen_features() -> None:
     study = parse_study(quick_study(["feathernet", "MobileNetV2"]), "networks")
-    assert [entry.model for entry in study.entries] == ["feathernet", "MobileNetV2"]
-    assert [plan.id for plan in study.entries[0].recipes[0].steps][:5] == ["audit", "clean", "split", "build", "train"]
+    assert [entry.name for entry in study.entries] == ["feathernet frozen", "feathernet", "MobileNetV2"]
+    roads = [[plan.id for plan in entry.recipes[0].steps][:5] for entry in study.entries]
+    assert roads[0] == ["audit", "clean", "split", "build", "probe"], "what a trained network has to beat comes first"
+    assert roads[1] == roads[2] == ["audit", "clean", "split", "build", "train"]
     assert "feathrnet" in faults(quick_study(["feathrnet"]))
 
 
