@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from featherlite.comparison import Comparison
+from featherlite.evaluate.answers import answers_of, write_answers
 from featherlite.evaluate.cost.latency import Timed, Timings
 from featherlite.evaluate.significance import mcnemar
 from featherlite.history import wilson
@@ -61,6 +62,29 @@ def test_rows_are_ranked_and_neighbours_tested(study: Study) -> None:
     assert [row.tied for row in comparison.rows] == [True, True, False]
     assert [row.p_best for row in comparison.rows] == [1.0, mcnemar(2, 0), mcnemar(16, 0)]  # each for itself
     assert (comparison.n, comparison.split, comparison.classes) == (40, "test", 3)
+
+
+def test_top5_and_macro_f1_by_hand(study: Study) -> None:
+    """Twelve photos of six classes. Class 0 is always ranked last, so never among five; class 1 always answered 2.
+
+    F1: class 0 and 1 have none right, class 2 has precision 2/4 and recall 1, so 2/3; classes 3 to 5 are perfect. Class
+    0's photos are answered with 5, whose precision is 2/4 too: 2/3.
+    """
+    names = tuple("abcdef")
+    labels = np.repeat(np.arange(6), 2)
+    logits = np.eye(6, dtype=np.float32)[labels] * 4 + np.arange(6, dtype=np.float32) / 10
+    logits[labels == 0] = np.arange(6)
+    logits[labels == 1, 2] = 9
+    paths = [f"{number:02d}.jpg" for number in range(12)]
+    answers = write_answers({"network": answers_of(logits, labels, names, paths)})
+    result = Result(key="k", status="done", figures=made_figures(answers, classes=6))
+    (row,) = compared(study, small={(0, 0): (result, answers)}).rows[:1]
+    assert row.top1 is not None
+    assert row.top5 is not None
+    assert row.macro_f1 is not None
+    assert row.top1.value == pytest.approx(8 / 12)
+    assert row.top5.value == pytest.approx(10 / 12)
+    assert row.macro_f1.value == pytest.approx((0 + 0 + 2 / 3 + 1 + 1 + 2 / 3) / 6)
 
 
 def test_a_failed_row_says_why_and_stands_last(study: Study) -> None:

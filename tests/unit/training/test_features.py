@@ -84,3 +84,17 @@ def test_a_head_with_norms_learns_the_same_from_features_as_from_photos(
         assert (top1, loss) == (result.val_top1, pytest.approx(result.val_loss, rel=1e-4))
         curves.append([(entry["loss"], entry["val_loss"]) for entry in result.curve])
     np.testing.assert_allclose(curves[0], curves[1], rtol=1e-4)
+
+
+def test_a_head_on_augmented_photos_sees_other_photos_each_epoch(context: Callable[..., Context]) -> None:
+    """With a rate of nearly 0 nothing is learned: the loss changes by what is seen alone."""
+    photos = colored_photos(24, 1)
+    losses = {}
+    for augment in (False, True):
+        keras.utils.set_random_seed(3)
+        config = FitConfig(head_epochs=3, epochs=0, batch=8, head_rate=1e-9, head_augment=augment, label_smoothing=0)
+        ctx = replace(context(), resume=context().resume / str(augment))
+        losses[augment] = [entry["loss"] for entry in fit(tiny_network(dropout=0.0), photos, None, config, ctx).curve]
+    assert np.ptp(losses[False]) < 1e-5
+    assert np.ptp(losses[True]) > 1e-3
+    assert abs(losses[True][0] - losses[False][0]) > 1e-3
