@@ -71,8 +71,10 @@ def write(case: str, rows: list[dict[str, Any]]) -> Path:
         for row in rows:
             top1 = row.get("top1") or {}
             scores = [top1.get("split"), top1.get("n"), *(round(top1[k], 4) for k in ("value", "low", "high") if top1)]
-            writer.writerow([*(row.get(column) for column in columns), *scores, row.get("seconds")])
-        for name, runtime in (rows[-1].get("runtimes") or {}).items():
+            told = row | {"step": row["id"]}  # a chain takes some steps more than once
+            writer.writerow([*(told.get(column) for column in columns), *scores, row.get("seconds")])
+        verified = next((row["runtimes"] for row in rows if "runtimes" in row), {})
+        for name, runtime in verified.items():
             top1 = runtime["top1"]
             scores = [top1["split"], top1["n"], *(round(top1[k], 4) for k in ("value", "low", "high"))]
             writer.writerow([f"verify: {name}", *[None] * 7, *scores, None])
