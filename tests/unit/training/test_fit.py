@@ -373,6 +373,55 @@ def test_where_results_cannot_repeat_it_says_so(context: MakeContext, monkeypatc
         assert "On a CPU it repeats bit for bit" in warning
 
 
+@pytest.mark.parametrize("accelerator", [False, True])
+def test_low_precision_comes_by_itself_on_accelerators_alone(
+    context: MakeContext, monkeypatch: pytest.MonkeyPatch, accelerator: bool
+) -> None:
+    """The backbone then computes in bfloat16; the head, and all that is stored, stays in float32."""
+    from featherlite.training import trainee
+    from featherlite.training.augment import geometry
+
+    seen: list[dict[str, str]] = []
+    network, set_precision = tiny_network(), trainee.set_precision
+
+    def watched(lowered: Any, policy: str) -> None:
+        set_precision(lowered, policy)
+        seen.append({layer.name: layer.compute_dtype for layer in lowered.layers})
+        assert {weight.dtype for weight in lowered.weights} == {"float32"}
+
+    monkeypatch.setattr(trainee, "set_precision", watched)
+    monkeypatch.setattr(geometry, "on_accelerator", lambda: accelerator)
+    trained(context, network, val=None, epochs=1, mixed_precision="auto")
+    assert len(seen) == accelerator
+    for dtypes in seen:
+        assert {dtypes[name] for name in ("conv", "norm", "relu")} == {"bfloat16"}
+        assert dtypes["head_logits"] == "float32"
+    assert {layer.compute_dtype for layer in network.layers} == {"float32"}
+
+
+def test_new_statistics_after_each_epoch_compile_nothing_anew(
+    context: MakeContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from featherlite.training import batchnorm
+
+    traced, call = list[int](), batchnorm._Moments.call
+
+    def counted(self: Any, inputs: Any) -> Any:
+        traced.append(1)
+        return call(self, inputs)
+
+    monkeypatch.setattr(batchnorm._Moments, "call", counted)
+    monkeypatch.setattr(batchnorm, "FEW", 1)
+    keys = {"ema": 0.5, "batch": 8, "schedule": "constant", "warmup": 0.0}
+    photos = colored_photos(80, 1)
+    counts = []
+    for epochs in (1, 4):
+        traced.clear()
+        fit(tiny_network(), photos, VAL, config(epochs=epochs, **keys), context(seed=epochs))
+        counts.append(len(traced))
+    assert counts[0] == counts[1] > 0
+
+
 def test_epochs_and_falling_rates_compile_nothing_anew(context: MakeContext, monkeypatch: pytest.MonkeyPatch) -> None:
     """A compiled step calls the layers' Python once, while it is traced."""
     from featherlite.training.augment.layer import Augment
