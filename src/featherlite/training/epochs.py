@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import io
+import tempfile
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from featherlite.bundle import storage_guard
+from featherlite.bundle import storage_guard, write_atomically
+from featherlite.models.network import network_bytes
 from featherlite.step import Context
 
 if TYPE_CHECKING:
@@ -25,9 +29,19 @@ def keep_epoch(network: keras.Model, number: int, fingerprint: str, ctx: Context
     Raises:
         StorageError: they cannot be written.
     """
+    with storage_guard(Path(tempfile.gettempdir())):
+        content = _weights(network)
     folder = epochs_folder(fingerprint, ctx)
     with storage_guard(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        draft = folder / f".{number:03d}.weights.h5"
-        network.save_weights(draft, overwrite=True)
-        draft.replace(folder / f"{number:03d}.weights.h5")
+        write_atomically(folder / f"{number:03d}.weights.h5", content)
+
+
+def _weights(network: keras.Model) -> bytes:
+    """What `save_weights` would write, taken out of a .keras file, for which Keras lets h5py write to memory.
+
+    On a disk that fills up, h5py's own file may bring the process down as it is closed: a segmentation fault inside
+    HDF5 1.14, which nothing can catch.
+    """
+    with zipfile.ZipFile(io.BytesIO(network_bytes(network))) as archive:
+        return archive.read("model.weights.h5")

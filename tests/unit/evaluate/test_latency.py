@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import gc
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +13,13 @@ import pytest
 from featherlite.bundle import Bundle
 from featherlite.evaluate.cost import latency, latency_worker
 from featherlite.evaluate.cost.latency import time_artefacts
+
+
+@pytest.fixture(autouse=True)
+def collecting() -> Iterator[None]:
+    """The worker switches the collector off for good, as its process ends with it; this one goes on."""
+    yield
+    gc.enable()
 
 
 def test_artefacts_are_timed_in_processes_of_their_own(quantized: Bundle) -> None:
@@ -83,6 +93,39 @@ def test_a_quick_network_is_timed_as_long_as_a_slow_one(monkeypatch: pytest.Monk
     latency_worker.main("quick.tflite", "1", "0.1", str(tmp_path / "found.json"))
     times = json.loads((tmp_path / "found.json").read_text())["times_ms"]
     assert 3000 < len(times) < 4000  # three looks a run
+
+
+def test_the_worker_obeys_the_threads_and_writes_the_energy_of_what_it_timed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Of the timed runs alone: the meter is made after the warm-up, and tells half a joule a run."""
+    opened: list[tuple[Path, int]] = []
+    runs: list[int] = []
+
+    class Stub:
+        facts = SimpleNamespace(input=SimpleNamespace(shape=(1, 2, 2, 3)))
+
+        def __init__(self, artefact: Path, threads: int) -> None:
+            opened.append((artefact, threads))
+
+        def stopwatch(self, pixels: Any) -> Any:
+            return lambda: runs.append(pixels.size)
+
+    class HalfAJoule:
+        def __init__(self) -> None:
+            self.before = len(runs)
+
+        def joules(self) -> float:
+            return (len(runs) - self.before) / 2
+
+    monkeypatch.setattr(latency_worker, "LiteRTRuntime", Stub)
+    monkeypatch.setattr(latency_worker, "Meter", HalfAJoule)
+    # The worker's own words, in this process, where the stubs are.
+    monkeypatch.setattr(latency, "run_worker", lambda _, words, **__: latency_worker.main(*words))
+    found = latency._stretch(tmp_path / "two.tflite", 2, 0.0)
+    assert opened == [(tmp_path / "two.tflite", 2)]
+    assert found["joules"] == len(found["times_ms"]) / 2 >= 2.5
+    assert len(runs) > len(found["times_ms"]), "there was a warm-up"
 
 
 def test_energy_is_told_only_where_every_round_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import runpy
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -211,6 +213,91 @@ def test_a_config_beside_the_file_tells_input_and_layout(v3: Path, tmp_path: Pat
 def test_a_cut_network_takes_weights_of_torch(v3: Path) -> None:
     network = backbone(v3, after="expanded_conv_2_add")
     assert not [layer for layer in network.layers if layer.name.startswith("expanded_conv_3")]
+
+
+# ---- features of torch's own -------------------------------------------------------------------------------------
+
+REFERENCE = Path(__file__).parents[2] / "reference"
+RULE: dict[str, Any] = runpy.run_path(str(REFERENCE / "backbone_rule.py"))
+FEATURES: dict[str, Any] = json.loads((REFERENCE / "backbone_features.json").read_text())["networks"]
+MEANS, DEVIATIONS = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+GRAY = [128 / 255] * 3
+"""Mean and deviation under which a network of torch takes what ours do: (pixel - 128) / 128, so nothing is folded."""
+TOPS: dict[str, dict[str, tuple[int, ...]]] = {
+    "SqueezeNet1_1": {"classifier.1.weight": (9, 512, 1, 1), "classifier.1.bias": (9,)},
+    "MobileNetV4ConvSmall": {
+        "conv_head.weight": (1280, 960, 1, 1),
+        **{f"norm_head.{part}": (1280,) for part in NORM},
+        "classifier.weight": (9, 1280),
+        "classifier.bias": (9,),
+    },
+    "ResNet34": {"fc.weight": (9, 512), "fc.bias": (9,)},
+    "AlexNet": {"classifier.6.weight": (9, 4096), "classifier.6.bias": (9,)},
+}
+"""What stands behind the backbone in torch's state dict, with nine classes; AlexNet's fc6 and fc7 are named alike."""
+
+
+def shapes_of(name: str, height: int, width: int) -> dict[str, tuple[int, ...]]:
+    """The state dict of a network of torch: the shape of each tensor by its name."""
+    family = family_of(card_of(name))
+    model = family.build(Order(card_of(name), height, width, torch=True))
+    made = dict(TOPS[name])
+    for layer, module in family.torch_names(card_of(name)).items():
+        weights = [tuple(weight.shape) for weight in model.get_layer(layer).weights]
+        if isinstance(model.get_layer(layer), keras.layers.BatchNormalization):
+            made |= {f"{module}.{part}": weights[0] for part in NORM}
+            made[f"{module}.num_batches_tracked"] = ()
+            continue
+        rows, columns, into, out = weights[0]
+        made[f"{module}.weight"] = (out, into, rows, columns)
+        if isinstance(model.get_layer(layer), keras.layers.DepthwiseConv2D):
+            made[f"{module}.weight"] = (into, out, rows, columns)
+        made |= {f"{module}.bias": shape for shape in weights[1:]}
+    if name == "AlexNet":  # dense layers there, and fc6 reads 6x6 places whatever the size of the photo
+        made |= {"classifier.1.weight": (4096, 256 * 36), "classifier.4.weight": (4096, 4096)}
+    return made
+
+
+@pytest.fixture
+def drawn_file(tmp_path: Path) -> Iterator[Callable[..., Path]]:
+    """Writes a state dict drawn by rule beside such a config.json; gone after the test, for AlexNet's is 220 MB."""
+    path = tmp_path / "model.safetensors"
+
+    def write(name: str, px: tuple[int, int]) -> Path:
+        drawn = {key: np.asarray(RULE["drawn"](key, shape)) for key, shape in shapes_of(name, *px).items()}
+        safetensors.save_file(drawn, path, metadata={"format": "pt"})
+        (tmp_path / "config.json").write_text(json.dumps({"pretrained_cfg": {"mean": GRAY, "std": GRAY}}))
+        return path
+
+    yield write
+    path.unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "px"),
+    [
+        ("SqueezeNet1_1", (75, 100)),
+        ("MobileNetV4ConvSmall", (75, 100)),
+        pytest.param("ResNet34", (75, 100), marks=pytest.mark.slow),
+        pytest.param("AlexNet", (100, 160), marks=pytest.mark.slow),  # where fc6 takes on the pooling before it
+    ],
+)
+def test_a_file_of_torch_gives_torchs_features(name: str, px: tuple[int, int], drawn_file: Callable[..., Path]) -> None:
+    """The whole way of a file, as tests/reference checks the network alone: names, axes, dense layers, and no top."""
+    from featherlite.models.weights import build_backbone
+
+    told: dict[str, Any] = {}
+    order = Order(card_of(name), *px)
+    network = build_backbone(order, weights=str(drawn_file(name, px)), record=told.__setitem__)
+    assert told["weights_naming"]["input_told_by"] == "config.json"
+    photo = ((RULE["photo"](*px) / 255 - MEANS) / DEVIATIONS).astype(np.float32)
+    found = np.asarray(network(photo[None], training=False))[0]
+    expected = next(case for case in FEATURES[name]["cases"] if tuple(case["px"]) == px)
+    assert list(found.shape) == expected["shape"]
+    values = found.ravel()[RULE["places"](found.size)]
+    np.testing.assert_allclose(values, expected["values"], rtol=1e-3, atol=1e-3 * expected["deviation"])
+    assert found.mean() == pytest.approx(expected["mean"], rel=1e-3)
+    assert found.std() == pytest.approx(expected["deviation"], rel=1e-3)
 
 
 def test_an_unknown_layout_is_refused_at_once() -> None:
