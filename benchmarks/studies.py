@@ -23,8 +23,6 @@ RESULTS = HERE / "results"
 STUDIES = HERE / "studies"
 ROWS = [
     "MobileNetV2 frozen",
-    "MobileNetV2 frozen - nearest center",
-    "MobileNetV2 frozen - cosine",
     "MobileNetV2",
     "MobileNetV1 0.25",
     "ResNet18 from scratch",
@@ -34,7 +32,6 @@ ROWS = [
     "MobileNetV4ConvSmall from scratch",
     "SqueezeNet 1.1 from scratch",
     "feathernet from scratch",
-    "AlexNet from scratch",
 ]
 """Rows of the shipped study that two cores train in an hour or two; `--only NAME` adds another."""
 RECIPES = HERE.parent / "src" / "featherlite" / "recipes"

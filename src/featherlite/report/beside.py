@@ -84,7 +84,7 @@ def beside_table(rows: Sequence[Row], reference: Reference) -> Group:
             _count(own["parameters"] if own else None),
             _percent(own["top1"]["value"] if own and own["top1"] else None),
         )
-    return Group(table, Text(visible(reference.note), "dim"))
+    return Group(table, Text(visible(" ".join(reference.note.split())), "dim"))
 
 
 def _count(value: int | None) -> str:

@@ -64,6 +64,13 @@ def test_the_page_says_which_network_to_ship(tmp_path: Path) -> None:
     ]
 
 
+def test_a_description_of_many_lines_is_one_paragraph() -> None:
+    """As a TOML holds it; a line's end must not show as what cannot be seen."""
+    page = render(made_comparison(description="Two lines\nof a study,\n  indented."))
+    assert ">Two lines of a study, indented.<" in page
+    assert "x0a" not in page
+
+
 def test_the_first_table_has_the_studys_layout() -> None:
     """Model, accuracy, weight size, inference time, in the comparison's order; then neighbours' tests in words."""
     page = render(made_comparison())
