@@ -22,6 +22,7 @@ __all__ = ["walk", "write_pages"]
 def walk(recipe: Recipe, data: Path, out: Path, terminal: Terminal) -> dict[str, Any]:
     """Runs the recipe, shows its ladder, writes its pages; returns the JSON document."""
     from featherlite.keys import cache_folder
+    from featherlite.report.beside import beside_document
     from featherlite.report.ladder import ladder_rows
     from featherlite.run import resolve, run_recipe
 
@@ -65,7 +66,7 @@ def walk(recipe: Recipe, data: Path, out: Path, terminal: Terminal) -> dict[str,
         "bundle": str(out / "bundle"),
         "report": str(page),
         "reused": run.reused,
-    } | _beside(rows, recipe.reference)
+    } | beside_document(rows, recipe.reference)
 
 
 def write_pages(
@@ -106,13 +107,6 @@ def _rewrite_pages(last: StepReport, photos: Path, out: Path, named: Path) -> Pa
         return None
     page = write_pages(bundle, photos, out / "report.html", named=named)
     return out / AUDIT_PAGE if last.step == "audit" else page
-
-
-def _beside(rows: list[Any], reference: Reference | None) -> dict[str, Any]:
-    """What the document says of the recipe's reference; nothing where it names none."""
-    from featherlite.report.beside import pairs_of
-
-    return {} if reference is None else {"beside": {"name": reference.name, "rows": pairs_of(rows, reference)}}
 
 
 def _show_ladder(rows: list[Any], terminal: Terminal, reference: Reference | None) -> None:

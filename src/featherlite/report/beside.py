@@ -15,7 +15,7 @@ from featherlite.report.ladder import Row
 from featherlite.report.templating import visible
 from featherlite.report.units import count_text, percent_text
 
-__all__ = ["Pair", "beside_table", "beside_view", "pairs_of"]
+__all__ = ["Pair", "beside_document", "beside_table", "beside_view", "pairs_of"]
 
 Pair = dict[str, Any]
 """One row of theirs with what this run has there, in JSON's types; `own` is None where the run has not come there."""
@@ -48,6 +48,11 @@ def _change(former: Mapping[str, Any] | None, row: Mapping[str, Any] | None) -> 
     if not first or not second or (first["split"], first["n"]) != (second["split"], second["n"]):
         return None
     return float(second["value"] - first["value"])
+
+
+def beside_document(rows: Sequence[Row], reference: Reference | None) -> dict[str, Any]:
+    """What a JSON document says of a run's reference, under `beside`; nothing where there is none."""
+    return {} if reference is None else {"beside": {"name": reference.name, "rows": pairs_of(rows, reference)}}
 
 
 def beside_view(rows: Sequence[Row], reference: Reference) -> dict[str, Any]:
