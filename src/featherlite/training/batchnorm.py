@@ -37,9 +37,10 @@ class Statistics:
     Source: Y. Wu and J. Johnson, "Rethinking 'Batch' in BatchNorm" (arXiv:2105.07576), section 3, "PreciseBN".
     """
 
-    def __init__(self, network: keras.Model) -> None:
+    def __init__(self, network: keras.Model, shrink: Any = None) -> None:
+        """`shrink` makes of an input what the network is to see, where it is to see it smaller."""
         self._layers = [layer for layer in norms(network) if layer.trainable]
-        self._moments = _Moments(network, self._layers)
+        self._moments = _Moments(network, self._layers, shrink)
 
     def renew(self, images: Any, rows: NDArray[np.int64], batch: int) -> None:
         """Replaces the moving statistics by the mean over batches of plain, not augmented photos.
@@ -67,9 +68,9 @@ class Statistics:
 class _Moments(keras.Model):  # type: ignore[misc]
     """Mean and variance, float32 [channels] each, of what every BatchNorm is given where all normalize by the batch."""
 
-    def __init__(self, network: keras.Model, layers: list[keras.layers.BatchNormalization]) -> None:
+    def __init__(self, network: keras.Model, layers: list[keras.layers.BatchNormalization], shrink: Any) -> None:
         super().__init__(name="moments")
-        self._network, self._names = network, {layer.name for layer in layers}
+        self._network, self._names, self._shrink = network, {layer.name for layer in layers}, shrink
         self.built = True
         self.compile(jit_compile="auto")
 
@@ -84,5 +85,5 @@ class _Moments(keras.Model):  # type: ignore[misc]
             found[operation.name] = ops.moments(ops.cast(given[0], "float32"), axes=axes)
             return operation(*given, **{**options, "training": True})
 
-        stepwise(self._network, inputs, visit)
+        stepwise(self._network, inputs if self._shrink is None else self._shrink(inputs), visit)
         return [moment for layer in norms(self._network) if layer.name in found for moment in found[layer.name]]

@@ -20,7 +20,8 @@ from featherlite.training.schedule import Plateau
 __all__ = ["Arrays", "Best", "FitState", "Snapshot", "read_state", "write_state"]
 
 Arrays = list[NDArray[Any]]
-GROUPS = ("weights", "optimizer", "best")
+ARRAY_FIELDS = ("weights", "optimizer", "kept", "own_kept")
+"""Fields of a state that are lists of arrays; every array is stored under its field and its place."""
 
 log = logging.getLogger("featherlite")
 
@@ -73,8 +74,23 @@ class FitState:
     weights: Arrays = field(default_factory=list)
     optimizer: Arrays = field(default_factory=list)
     kept: Arrays = field(default_factory=list)
+    own_best: Best | None = None
+    """While photos are seen at another size: what was best at the network's own, and beside it those weights."""
+    own_kept: Arrays = field(default_factory=list)
     found_rate: float | None = None
     plateau: Plateau = field(default_factory=Plateau)
+
+    def change_size(self, now: Arrays, *, leaves_own: bool) -> None:
+        """Begins to judge anew, from these weights on: top-1 at one size of photos says nothing about another."""
+        if leaves_own:
+            self.own_best, self.own_kept = self.best, self.kept
+        self.best, self.kept = Best(self.epoch), now
+        self.plateau = Plateau()
+
+    def settle(self) -> None:
+        """Takes what was best before smaller sizes, where these brought nothing."""
+        if self.own_best is not None and not self.own_best.worse_than(self.best):
+            self.best, self.kept = self.own_best, self.own_kept
 
 
 def write_state(path: Path, state: FitState, fingerprint: str) -> None:
@@ -83,7 +99,7 @@ def write_state(path: Path, state: FitState, fingerprint: str) -> None:
     Raises:
         StorageError: the disk is full or not writable; the state before is intact.
     """
-    groups = {"weights": state.weights, "optimizer": state.optimizer, "best": state.kept}
+    groups: dict[str, Arrays] = {name: getattr(state, name) for name in ARRAY_FIELDS}
     arrays = {f"{name}_{i}": array for name, group in groups.items() for i, array in enumerate(group)}
     plain = {key: value for key, value in asdict(_without_arrays(state)).items() if key not in ARRAY_FIELDS}
     document = {"fingerprint": fingerprint, "counts": {name: len(group) for name, group in groups.items()}} | plain
@@ -103,18 +119,16 @@ def read_state(path: Path, fingerprint: str) -> FitState | None:
         with np.load(path, allow_pickle=False) as stored:
             document = json.loads(stored["state"].tobytes())
             counts = document.pop("counts")
-            groups = [[stored[f"{name}_{i}"] for i in range(counts[name])] for name in GROUPS]
+            document |= {name: [stored[f"{name}_{i}"] for i in range(counts[name])] for name in ARRAY_FIELDS}
         if document.pop("fingerprint") != fingerprint:
             return None
         document["best"] = Best(**document["best"])
+        document["own_best"] = document["own_best"] and Best(**document["own_best"])
         document["plateau"] = Plateau(**document["plateau"])
-        return FitState(**document, weights=groups[0], optimizer=groups[1], kept=groups[2])
+        return FitState(**document)
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         log.warning("The stored state of the training is not readable (%s); it begins again.", error)
         return None
-
-
-ARRAY_FIELDS = ("weights", "optimizer", "kept")
 
 
 def _without_arrays(state: FitState) -> FitState:

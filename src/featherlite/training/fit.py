@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -113,12 +114,17 @@ class _Fitting:
             self.judge = Judge(network, self.train, self.val, config, ctx.seed, self._warn)
             phases = phases_of(network, config)
             self._begin(on_accelerator())
-            for phase in phases:
+            own = max(network.input_shape[1:3])
+            sizes = [own, *(phase.px or own for phase in phases)]
+            for phase, (before, px) in zip(phases, pairwise(sizes), strict=True):
                 if self.state.epoch >= phase.last or self.state.stopped_early:
                     continue
+                if self.state.epoch == phase.first and before != px:
+                    self.state.change_size(self.weights.read(), leaves_own=before == own)
                 choose_layers(network, phase, config, len(self.train.labels), flags)
                 run = start_phase(phase, network, self.train, self.val, config, ctx.seed, guided)
                 self._run_phase(phase, run, is_last=phase.course == phases[-1].course)
+            self.state.settle()
             self.weights.assign(self.state.kept)
         finally:
             for layer, flag, policy in zip(network.layers, flags, policies, strict=True):

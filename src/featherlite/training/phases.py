@@ -20,7 +20,7 @@ from featherlite.training.features import SplitNetwork, split_network
 from featherlite.training.guide import LOGITS, Guided
 from featherlite.training.penalties import penalized, penalizes
 from featherlite.training.plan import HEAD_PHASE, Phase
-from featherlite.training.resize import size_at
+from featherlite.training.resize import AtSize, shrinking, size_at
 from featherlite.training.trainee import Averaged, compile_for, trainee_of
 from featherlite.training.unlocking import rate_factors
 
@@ -107,13 +107,22 @@ class PhaseRun:
         self.config = config.model_copy(update={"augment": config.augment * phase.augment})
         self.steps = steps_per_epoch(len(train.labels), config.batch * config.accumulate)
         self.batches = self.steps * config.accumulate
+        self._shrink = shrinking(network, phase.px)
         self.augmented, self.guided = True, None
         self.optimizer: Averaged
 
     @cached_property
     def statistics(self) -> Statistics:
-        """What estimates BatchNorm's statistics anew."""
-        return Statistics(self.network)
+        """What estimates BatchNorm's statistics anew, at the size of the phase."""
+        return Statistics(self.network, self._shrink)
+
+    @cached_property
+    def asked(self) -> keras.Model:
+        """The network as it answers for validation photos: at the size of the phase, for which its statistics are."""
+        if self._shrink is None:
+            return self.network
+        photos = keras.Input(self.network.input_shape[1:])
+        return keras.Model(photos, AtSize(self.network, name="at_size")(self._shrink(photos)))
 
     def compile(self, table: NDArray[np.float32], rate_factor: float) -> None:
         """Begins with a fresh optimizer that follows this table of rates, all multiplied by the factor."""
@@ -156,7 +165,7 @@ class PhaseRun:
 
     def logits(self) -> NDArray[np.float32]:
         """Logits for the validation photos, float32 [n, classes]."""
-        return network_logits(self.network, self.judged)
+        return network_logits(self.asked, self.judged)
 
     def reestimate(self, rows: NDArray[np.int64], batch: int) -> None:
         """Estimates BatchNorm's moving statistics anew from these photos of the train set, in this order."""

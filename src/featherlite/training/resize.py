@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from featherlite.errors import RequestError
 
-__all__ = ["AtSize", "Shrink", "check_sizes", "resampling", "size_at"]
+__all__ = ["AtSize", "Shrink", "check_sizes", "resampling", "shrinking", "size_at"]
 
 
 def size_at(shape: tuple[int, int], px: int | None) -> tuple[int, int]:
@@ -35,7 +35,7 @@ def resampling(source: int, target: int) -> NDArray[np.float32]:
 
 
 class Shrink(keras.layers.Layer):  # type: ignore[misc]
-    """uint8 photos [n, h, w, 3] resized to height x width: float32, 0..255."""
+    """Photos [n, h, w, 3] of any dtype resized to height x width: float32, in the range that they had."""
 
     def __init__(self, height: int, width: int, **options: Any) -> None:
         super().__init__(dtype="float32", trainable=False, **options)
@@ -50,6 +50,13 @@ class Shrink(keras.layers.Layer):  # type: ignore[misc]
     def compute_output_spec(self, photos: Any) -> Any:
         """The new size."""
         return keras.KerasTensor((photos.shape[0], self.height, self.width, photos.shape[3]), dtype="float32")
+
+
+def shrinking(network: keras.Model, px: int | None) -> Shrink | None:
+    """The layer that makes inputs of the network's size as small as `px` says; None where they are to stay."""
+    shape = tuple(network.input_shape[1:3])
+    size = size_at(shape, px)
+    return None if size == shape else Shrink(*size, name="shrink")
 
 
 class AtSize(keras.layers.Layer):  # type: ignore[misc]

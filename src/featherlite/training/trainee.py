@@ -16,7 +16,7 @@ from featherlite.training.guide import LOGITS, Guided
 from featherlite.training.losses import label_loss, label_metric
 from featherlite.training.optimizers import Averaged, RateTable, optimizer_for
 from featherlite.training.penalties import penalized
-from featherlite.training.resize import AtSize, Shrink, size_at
+from featherlite.training.resize import AtSize, shrinking
 
 __all__ = ["Averaged", "RateTable", "compile_for", "optimizer_for", "set_precision", "trainee_of"]
 
@@ -31,9 +31,9 @@ def trainee_of(
     inputs = {"photos": keras.Input(network.input_shape[1:], dtype="uint8", name="photos")}
     inputs |= {name: keras.Input(SHAPES[name], name=name) for name in names_of(config)}
     model, seen = network if guided is None else guided.model, dict(inputs)
-    shape = tuple(network.input_shape[1:3])
-    if (size := size_at(shape, px)) != shape:
-        seen["photos"] = Shrink(*size, name="shrink")(inputs["photos"])
+    shrink = shrinking(network, px)
+    if shrink is not None:
+        seen["photos"] = shrink(inputs["photos"])
         model = AtSize(model, name="at_size")
     answer = model(Augment(config, name="augment")(seen))
     return keras.Model(inputs, penalized(answer, network, config))

@@ -59,12 +59,12 @@ def context(tmp_path: Path) -> Callable[..., Context]:
     return make
 
 
-def block_network(*, norm: bool = False, seed: int = 1) -> Any:
+def block_network(*, norm: bool = False, seed: int = 1, px: int = PX) -> Any:
     """Three blocks (a, b, c) of convolution, perhaps BatchNorm, and ReLU, with a plain head: takes any input size."""
     import keras
 
     keras.utils.set_random_seed(seed)
-    x = inputs = keras.Input((PX, PX, 3), name="image")
+    x = inputs = keras.Input((px, px, 3), name="image")
     for name in "abc":
         x = keras.layers.Conv2D(6, 3, strides=2, padding="same", use_bias=not norm, name=f"{name}_conv")(x)
         if norm:

@@ -25,7 +25,7 @@ CONFIG = FitConfig(head_epochs=2, head_rate=0.02, epochs=4, batch=8, rate=0.02, 
 STEPS = 3
 STAGED = FitConfig(
     head_epochs=1,
-    epochs=6,
+    epochs=8,
     batch=4,
     accumulate=2,
     rate=0.1,
@@ -94,11 +94,11 @@ def staged(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Any], Any]:
     """Last state and result of a staged fit that nobody broke off; its rate fell in either stage."""
     root = tmp_path_factory.mktemp("staged")
     _, result, counter = train(root, staged=True)
-    assert counter.steps == 7 * 2 * STEPS
+    assert counter.steps == 9 * 2 * STEPS
     rates = [entry["rate"] for entry in result.curve]
-    assert rates[1] == rates[4] == pytest.approx(0.1)
-    assert min(rates[1:4]) < 0.1
-    assert min(rates[4:]) < 0.1
+    assert rates[1] == rates[5] == pytest.approx(0.1)
+    assert min(rates[1:5]) < 0.1
+    assert min(rates[5:]) < 0.1
     return last_state(root), result
 
 
@@ -151,15 +151,15 @@ def test_killed_after_the_last_epoch(tmp_path: Path, clean: tuple[list[Any], Any
     "epochs_done",
     [
         3,  # in a second size and a lowered rate, within the first stage
-        pytest.param(4, marks=pytest.mark.slow),  # in the first epoch of the second stage
-        pytest.param(6, marks=pytest.mark.slow),
+        pytest.param(5, marks=pytest.mark.slow),  # in the first epoch of the second stage
+        pytest.param(8, marks=pytest.mark.slow),
     ],
 )
 def test_killed_in_mid_stage(tmp_path: Path, staged: tuple[list[Any], Any], epochs_done: int) -> None:
     expected, result = staged
     killed(tmp_path, epochs_done * 2 * STEPS + 3, staged=True)  # between two micro-batches of a step
     _, again, counter = train(tmp_path, staged=True)
-    assert counter.steps == (7 - epochs_done) * 2 * STEPS
+    assert counter.steps == (9 - epochs_done) * 2 * STEPS
     for mine, theirs in zip(expected, last_state(tmp_path), strict=True):
         np.testing.assert_array_equal(mine, theirs)
     assert without_seconds(result.curve) == without_seconds(again.curve)
@@ -183,7 +183,7 @@ def test_a_full_disk_at_a_checkpoint(
     with pytest.raises(StorageError, match="the disk is full"):
         train(tmp_path, staged=True)
     _, again, counter = train(tmp_path, staged=True)
-    assert counter.steps == 4 * 2 * STEPS
+    assert counter.steps == 6 * 2 * STEPS
     assert without_seconds(staged[1].curve) == without_seconds(again.curve)
     for mine, theirs in zip(staged[0], last_state(tmp_path), strict=True):
         np.testing.assert_array_equal(mine, theirs)

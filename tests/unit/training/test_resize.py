@@ -11,8 +11,14 @@ import pytest
 from PIL import Image
 
 from featherlite.errors import RequestError
+from featherlite.preprocess import network_input
 from featherlite.step import Context
+from featherlite.training.batchnorm import Statistics
+from featherlite.training.checkpoint import Best
 from featherlite.training.fit import FitConfig, fit
+from featherlite.training.judging import Judge
+from featherlite.training.phases import PhaseRun
+from featherlite.training.plan import Phase
 from featherlite.training.resize import AtSize, Shrink, check_sizes, resampling, size_at
 
 from .conftest import PX, block_network, colored_photos
@@ -90,3 +96,39 @@ def test_training_at_a_smaller_size_trains_the_network(context: Callable[..., Co
     assert result.val_top1 is not None
     assert result.val_top1 > 0.8
     assert next(entry for entry in result.curve if entry["phase"] == "8 px")["val_loss"] is not None
+
+
+@pytest.mark.parametrize(
+    ("found", "kept"),
+    [
+        ([0.9, 0.9, 0.5, 0.4], 3),  # what was reached at 8 px says nothing about 16 px
+        ([0.1, 0.1, 0.4, 0.5], 4),
+        ([0.9, 0.9, 0.2, 0.3], 0),  # at its own size it was better as it came
+    ],
+)
+def test_only_epochs_at_the_networks_own_size_are_kept(
+    context: Callable[..., Context], monkeypatch: pytest.MonkeyPatch, found: list[float], kept: int
+) -> None:
+    monkeypatch.setattr(Judge, "_score", lambda judge, val, run, number: Best(number, found[number - 1], 1.0))
+    monkeypatch.setattr(Judge, "at_start", lambda _: Best(0, 0.35, 1.0))
+    network, config = block_network(), FitConfig(head_epochs=0, epochs=4, batch=12, progressive=(8, 16), rate=1e-3)
+    before = [v.numpy() for v in network.weights]
+    result = fit(network, colored_photos(12, 1), colored_photos(6, 2, "val"), config, context())
+    assert result.best_epoch == kept
+    same = all(np.array_equal(one, v.numpy()) for one, v in zip(before, network.weights, strict=True))
+    assert same == (kept == 0)
+
+
+def test_judging_sees_photos_at_the_size_of_the_phase(context: Callable[..., Context]) -> None:
+    """The statistics and the answers are those of a network that was built for the smaller size."""
+    train = colored_photos(12, 1)
+    config, phase = FitConfig(batch=4), Phase("8 px", 0, 1, 1e-3, course=(0, 1), px=8)
+    network, small = block_network(norm=True), block_network(norm=True, px=8)
+    small.set_weights(network.get_weights())
+    run = PhaseRun(network, train, train, config, 0, phase)
+    run.reestimate(np.arange(12), 4)
+    shrunk = np.asarray(Shrink(8, 8)(network_input(np.asarray(train.images))))
+    Statistics(small).renew(shrunk, np.arange(12), 4)
+    for one, other in zip(network.weights, small.weights, strict=True):
+        np.testing.assert_allclose(one.numpy(), other.numpy(), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(run.logits(), small.predict(shrunk, verbose=0), rtol=1e-4, atol=1e-5)
