@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from featherlite.models.stepwise import stepwise
 from featherlite.preprocess import network_input
+from featherlite.quantize.representative import evenly
 from featherlite.quantize.scheme import Kernels
 
 __all__ = ["correct", "rounded"]
@@ -41,20 +42,22 @@ def correct(
     photos: NDArray[np.uint8],
     advance: Callable[[], None] | None = None,
     kernels: Kernels = "channel",
+    least: int = 0,
 ) -> int:
     """Rounds the convolutions' kernels in place and corrects what follows each; how many were corrected.
 
-    `photos` is uint8 [n, height, width, 3]. Layers are taken in their order, so that each is corrected for what all
-    before it leave uncorrected. A convolution followed by nothing but BatchNorm has its moving mean and variance moved;
-    one with a bias has that moved. `advance` is called after each layer. `kernels` says what shares a scale; where all
-    of a kernel does, BatchNorm has to be folded already, since its factors would take the channels off that grid.
+    `photos` is uint8 [n, height, width, 3]; of all of them so many are used as memory allows. Layers are taken in their
+    order, so that each is corrected for what all before it leave uncorrected. A convolution followed by nothing but
+    BatchNorm has its moving mean and variance moved; one with a bias has that moved. `advance` is called after each
+    layer. `kernels` says what shares a scale; where all of a kernel does, BatchNorm has to be folded already, since its
+    factors would take the channels off that grid. Kernels of fewer than `least` weights stay as they are.
     """
-    inputs = network_input(photos[: _photos_for(network)])
+    inputs = network_input(evenly(photos, _photos_for(network)))
     wanted: dict[str, Moments] = {}
 
     def measure(operation: Any, given: tuple[Any, ...], options: Mapping[str, Any]) -> Any:
         made = operation(*given, **options)
-        if _axes(operation) is not None:
+        if _axes(operation) is not None and np.prod(operation.kernel.shape) >= least:
             wanted[operation.name] = _moments(made)
         return made
 

@@ -23,8 +23,6 @@ ROUNDS: Final = 20
 """Each pair is balanced in turn, this often at most: a layer between two others belongs to two pairs."""
 ENOUGH: Final = 1e-3
 """Factors closer to one than this end the rounds."""
-PHOTOS: Final = 128
-"""Photos that the activations are measured on, at most."""
 CLIP: Final = 6.0
 
 Floats = NDArray[np.float64]
@@ -73,7 +71,7 @@ def equalize(network: keras.Model, photos: NDArray[np.uint8]) -> int:
     Bias Correction" (arXiv:1906.04721), section 4.1, equation 11; there ReLU6 is replaced by ReLU instead.
     """
     found = pairs(network)
-    reached = dict(zip(found, _largest(network, found, photos[:PHOTOS]), strict=True)) if found else {}
+    reached = dict(zip(found, _largest(network, found, photos), strict=True)) if found else {}
     for _ in range(ROUNDS):
         farthest = 0.0
         for pair in found:

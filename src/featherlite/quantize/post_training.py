@@ -14,13 +14,16 @@ from featherlite.models.artefact import Making
 from featherlite.models.convert import CALIBRATED
 from featherlite.models.network import load_network, network_bytes
 from featherlite.quantize.representative import Representative, representative_set
-from featherlite.quantize.scheme import QUANTIZATION, Kernels, Scheme, read_scheme
+from featherlite.quantize.scheme import QUANTIZATION, Scheme, read_scheme
 from featherlite.step import Context
 
 if TYPE_CHECKING:
     from featherlite.quantize.quantize import QuantizeConfig
 
 __all__ = ["Prepared", "prepare"]
+
+LEFT_FLOAT = 1024
+"""Kernels of fewer weights than this the converter leaves in float32 where weights alone become integers."""
 
 
 @dataclass(frozen=True)
@@ -116,15 +119,16 @@ def _changed(
         if not facts["equalized_pairs"]:
             ctx.warn("No two layers could be equalized: between all of them stands more than a ReLU or ReLU6.")
     if correct:
-        _correct(network, chosen, config.kernels, ctx)
+        _correct(network, chosen, config, ctx)
     return network, facts
 
 
-def _correct(network: keras.Model, chosen: Representative, kernels: Kernels, ctx: Context) -> None:
+def _correct(network: keras.Model, chosen: Representative, config: QuantizeConfig, ctx: Context) -> None:
     from featherlite.quantize.correction import correct
 
+    least = LEFT_FLOAT if config.scheme == "int8-weights" else 0
     ctx.progress.start("correcting", len(network.layers))
-    ctx.record("corrected_layers", correct(network, chosen.photos, ctx.progress.advance, kernels))
+    ctx.record("corrected_layers", correct(network, chosen.photos, ctx.progress.advance, config.kernels, least))
     ctx.progress.finish()
 
 

@@ -55,9 +55,8 @@ class QuantizeConfig(StepConfig):
             "percentile": self.ranges != "percentile",
             "ranges": self.scheme != "int8",
             "sets": self.scheme not in ("int8", "int16x8"),
-            "kernels": self.scheme == "float16",
-            "equalize": self.scheme == "float16",
-        }
+            "plan_memory": self.scheme in ("int8-weights", "float16"),  # a microcontroller refuses them
+        } | dict.fromkeys(("kernels", "equalize", "photos", "seed", "correct"), self.scheme == "float16")
         for key, useless in idle.items():
             if useless and getattr(self, key) != type(self).model_fields[key].default:
                 why = f"ranges='{self.ranges}'" if key == "percentile" else f"scheme='{self.scheme}'"
@@ -85,7 +84,7 @@ def quantize(bundle: Bundle, config: QuantizeConfig, ctx: Context) -> Bundle:
         ctx.warn(f"TensorFlow Lite Micro does not run exports/{config.scheme}: {made.refused}")
     facts = dict(prepared.facts) | _placed(made, prepared)
     if config.sets > 1:
-        facts["stability"] = stability(bundle, config, seed, made, ctx)
+        facts["stability"] = stability(bundle, config, seed, made, str(prepared.facts["representative"]["hash"]), ctx)
         ctx.record("stability", facts["stability"])
     exported = add_export(bundle, config.scheme, ctx, facts=facts, made=made, files=prepared.files)
     return exported.with_files({}, subject=config.scheme)
@@ -100,6 +99,6 @@ def _placed(made: Made, prepared: Prepared) -> dict[str, Any]:
     if prepared.trained and made.absent:
         raise ExportError(
             f"quantization.json gives the layer '{made.absent[0]}' a range, but no artefact stores what it puts out.",
-            "Give the range of the layer that is fused with it instead.",
+            "Run quantize_aware again: this quantization.json is of another version or was edited.",
         )
     return {"ranges_without_place": list(made.absent)} if made.absent else {}

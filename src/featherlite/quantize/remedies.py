@@ -70,7 +70,8 @@ def _together(report: ErrorReport) -> str:
         for kind in one.operations[-1:]:
             shares[kind] = shares.get(kind, 0.0) + one.harm
     kind, share = max(shares.items(), key=lambda item: item[1], default=("", 0.0))
-    return f"Many add a little each ({share:.0%} the {kind} operations): quantize_aware training, or scheme=int16x8."
+    way = "quantize_aware training" if report.export == "int16x8" else _more_steps(trained=False)
+    return f"Many add a little each ({share:.0%} the {kind} operations): {way}."
 
 
 def _is_curved(error: LayerError) -> bool:
@@ -82,16 +83,19 @@ def _clipping(error: LayerError, facts: Mapping[str, Any]) -> str:
     cut = f"{error.clipped:.2%} of its values lie beyond its range"
     if facts.get("ranges") not in (None, "minmax", "trained"):
         return f"{cut}: quantize with ranges=minmax, or keep a higher percentile."
-    if facts.get("ranges") == "trained":
+    if _is_trained(facts):
         return f"{cut}: train longer with quantize_aware, whose ranges these are."
     return f"{cut}: take more photos into the representative set, as varied as those to come."
 
 
 def _kernel(error: LayerError, facts: Mapping[str, Any]) -> str:
     rounded = "Its rounded weights bring the noise"
+    if _is_trained(facts):
+        wider = ", with kernels=channel" if facts.get("kernels") == "tensor" else ""
+        return f"{rounded}: train longer with quantize_aware{wider}."
     if facts.get("kernels") == "tensor":
         return f"{rounded}: give each channel its own scale (kernels=channel), or equalize=true."
-    if facts.get("corrected") is False and facts.get("ranges") != "trained":
+    if facts.get("corrected") is False:
         return f"{rounded}: quantize with correct=true, which makes up for their mean."
     if "DEPTHWISE_CONV_2D" in error.operations and not facts.get("equalized_pairs"):
         return f"{rounded}, few of them a channel: try equalize=true, else quantize_aware."
@@ -104,11 +108,22 @@ def _rounding(error: LayerError, facts: Mapping[str, Any]) -> str:
     low, high = error.range or (0.0, 0.0)
     if error.typical > 0 and (high - low) > STRETCHED * error.typical:
         wide = f"Its range ({low:.3g} to {high:.3g}) is stretched by a few large values"
-        ways = ["quantize with ranges=percentile or ranges=mse"] if facts.get("ranges", "minmax") == "minmax" else []
+        ways = ["quantize with ranges=percentile or ranges=mse"] if facts.get("ranges") == "minmax" else []
         ways += ["bound it with relu6 (swap_activation)"] if high > SIX and error.kind not in ("Dense", "Add") else []
-        balanced = facts.get("equalized_pairs") or not error.operations[-1].endswith("CONV_2D")
+        balanced = facts.get("equalized_pairs") or _is_trained(facts) or not error.operations[-1].endswith("CONV_2D")
         ways += [] if balanced else ["equalize=true"]
         return f"{wide}: {', or '.join(ways or ['quantize_aware training'])}."
     if error.kind == "Multiply":
         return "Squeeze-and-excite multiplies two rounded values: a hard sigmoid, or removing it, loses less."
-    return "It uses its range well; 255 steps are too few for it: quantize_aware, or scheme=int16x8."
+    if facts.get("dtype") == "int16x8":
+        return "It uses its range well, in steps as fine as integers have them: quantize_aware, or scheme=float16."
+    return f"It uses its range well; 255 steps are too few for it: {_more_steps(_is_trained(facts))}."
+
+
+def _is_trained(facts: Mapping[str, Any]) -> bool:
+    """Whether the ranges and kernels came with the network, so that `quantize` changes nothing in them."""
+    return facts.get("ranges") == "trained"
+
+
+def _more_steps(trained: bool) -> str:
+    return f"{'longer ' if trained else ''}quantize_aware training, or scheme=int16x8"

@@ -18,7 +18,7 @@ from featherlite.bundle import Bundle
 from featherlite.errors import DataError
 from featherlite.step import Context
 
-__all__ = ["Representative", "balanced_choice", "representative_set", "set_hash"]
+__all__ = ["Representative", "balanced_choice", "evenly", "representative_set", "set_hash"]
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,13 @@ def balanced_choice(labels: NDArray[np.int64], count: int, seed: int) -> NDArray
     # First every class's first photo, then every class's second ...; within a round the order is again random.
     order = shuffled[np.argsort(rank[shuffled], kind="stable")]
     return np.sort(order[:count]).astype(np.int64)
+
+
+def evenly(photos: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
+    """At most `count` of the photos, evenly spaced: a set lies in the order of its classes, and all should be seen."""
+    if count >= len(photos):
+        return photos
+    return photos[np.linspace(0, len(photos) - 1, count).round().astype(np.int64)]
 
 
 def set_hash(digests: Iterable[str]) -> str:

@@ -20,10 +20,13 @@ if TYPE_CHECKING:
 __all__ = ["spread_of", "stability"]
 
 
-def stability(bundle: Bundle, config: QuantizeConfig, seed: int, first: Made, ctx: Context) -> dict[str, Any]:
+def stability(
+    bundle: Bundle, config: QuantizeConfig, seed: int, first: Made, its_set: str, ctx: Context
+) -> dict[str, Any]:
     """The spread of validation top-1 over `config.sets` artefacts, each of a representative set of its own; JSON.
 
-    `first` is the artefact of `seed`; the others' sets are drawn by the seeds after it. All run in LiteRT.
+    `first` is the artefact of `seed`, `its_set` the hash of its representative set; the others' sets are drawn by the
+    seeds after it. All run in LiteRT.
     """
     from featherlite.data.photos import load_photos
 
@@ -34,14 +37,13 @@ def stability(bundle: Bundle, config: QuantizeConfig, seed: int, first: Made, ct
     if not len(photos.labels):
         ctx.warn("There are no validation photos to tell how stable the artefact is.")
         return {}
-    seeds, hits, hashes = [], [], []
-    for number in range(config.sets):
+    seeds, hits, hashes = [seed], [_hits(first.data, photos, ctx)], [its_set]
+    for number in range(1, config.sets):
         part = ctx.part(f"set-{number + 1}")
         drawn = (seed + number) % (MAX_SEED + 1)
         prepared = prepare(bundle, config, drawn, part)
-        made = make(bundle, config.scheme, part, prepared.making) if number else first
         seeds.append(drawn)
-        hits.append(_hits(made.data, photos, part))
+        hits.append(_hits(make(bundle, config.scheme, part, prepared.making).data, photos, part))
         hashes.append(str(prepared.facts["representative"]["hash"]))
     if len(set(hashes)) < len(hashes):
         ctx.warn("Some representative sets are the same: all training photos, or nearly all, are in each of them.")

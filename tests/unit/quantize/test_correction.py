@@ -10,6 +10,8 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from featherlite.models.logits import network_logits
+from featherlite.preprocess import network_input
+from featherlite.quantize import correction
 from featherlite.quantize.correction import correct, rounded
 
 PHOTOS = np.random.default_rng(0).integers(0, 256, (48, 32, 32, 3), dtype=np.uint8)
@@ -120,3 +122,23 @@ def test_kernels_end_on_the_grid_and_the_head_stays(network: Any) -> None:
             kernel = np.asarray(layer.kernel)
             steps = kernel / (np.abs(kernel).max(axis=(0, 1, 2), keepdims=True) / 127)
             np.testing.assert_allclose(steps, np.rint(steps), atol=1e-3)
+
+
+def test_photos_of_all_classes_are_looked_at(network: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """300 photos in the order of their classes, more than are looked at: the last class counts as the first does."""
+    seen = list[Any]()
+    monkeypatch.setattr(correction, "network_input", lambda photos: seen.append(photos) or network_input(photos))
+    classes = np.repeat(np.arange(5, dtype=np.uint8), 60)
+    correct(network, np.broadcast_to(classes[:, None, None, None], (300, 32, 32, 3)))
+    counts = np.bincount(seen[0][:, 0, 0, 0])
+    assert len(counts) == 5
+    assert counts.min() >= 25
+
+
+def test_small_kernels_stay_where_the_artefact_keeps_them_in_float(network: Any) -> None:
+    before = {layer.name: np.asarray(layer.kernel).copy() for layer in network.layers if hasattr(layer, "kernel")}
+    least = int(np.median([kernel.size for kernel in before.values()]))
+    correct(network, PHOTOS, least=least)
+    for name, kernel in before.items():
+        touched = not np.array_equal(kernel, np.asarray(network.get_layer(name).kernel))
+        assert touched == (kernel.size >= least and name != "head_logits")

@@ -50,6 +50,15 @@ def test_layers_that_feed_a_shortcut_are_none() -> None:
     assert equalize(made, PHOTOS) == 0
 
 
+def test_all_photos_say_how_far_a_channel_reaches() -> None:
+    """200 dark photos, then the bright ones of another class: what only those drive to the six stays."""
+    made = chain("relu6")
+    photos = np.concatenate([np.full((200, 8, 8, 3), 128, np.uint8), PHOTOS])
+    before = network_logits(made, photos)
+    equalize(made, photos)
+    np.testing.assert_allclose(network_logits(made, photos), before, atol=2e-5)
+
+
 @pytest.mark.parametrize("activation", ["relu", "relu6", "linear"])
 def test_the_answers_stay_and_the_weights_are_balanced(activation: str) -> None:
     made = chain(activation)

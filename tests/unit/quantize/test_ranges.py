@@ -67,6 +67,13 @@ def test_percentile_by_hand() -> None:
     assert high == pytest.approx(1, abs=2 * width)
 
 
+def test_percentile_leaves_a_range_to_what_is_nearly_always_zero() -> None:
+    """A detector that speaks on 5 photos of 100 would be silenced, since 90 percent of its values are zero."""
+    assert method_of("percentile")(seen([0.0] * 95 + [4.0] * 5), percentile=90) == (0.0, 4.0)
+    low, high = method_of("percentile")(seen([0.0] * 80 + [4.0] * 20), percentile=90)
+    assert (low, high) == (0.0, pytest.approx(4, abs=8 / BINS))
+
+
 def test_mse_cuts_a_rare_outlier_and_no_common_value() -> None:
     """A million values lose T^2 / 12 / 255^2 each, one at 8 loses (8 - T)^2: least at T = 16 / (2 + 2.563) = 3.5."""
     values = np.random.default_rng(1).uniform(0, 1, 1_000_000)

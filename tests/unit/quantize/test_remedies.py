@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
 from featherlite.models.layer_errors import ErrorReport, LayerError
+from featherlite.quantize.quantize import QuantizeConfig
 from featherlite.quantize.remedies import is_sound, remedy, verdict
 
 SETTLED: dict[str, Any] = {
@@ -59,6 +61,10 @@ def layer(**facts: Any) -> LayerError:
         (WIDE | {"kind": "Add", "operations": ("ADD",)}, {"ranges": "mse"}, "values: quantize_aware training."),
         ({"kind": "Multiply"}, {}, "hard sigmoid"),
         ({}, {}, "int16x8"),
+        ({}, {"ranges": "trained"}, "longer quantize_aware training, or scheme=int16x8"),
+        ({}, {"dtype": "int16x8"}, "quantize_aware, or scheme=float16"),
+        (KERNEL, {"kernels": "tensor", "ranges": "trained"}, "train longer with quantize_aware, with kernels=channel"),
+        (WIDE, {"ranges": "trained"}, "a few large values: bound it with relu6 (swap_activation)."),
     ],
 )
 def test_each_cause_has_its_remedy(found: dict[str, Any], facts: dict[str, Any], says: str) -> None:
@@ -108,3 +114,27 @@ def test_the_worst_come_first_and_the_fall_is_against_the_input() -> None:
     assert [one.layer for one in found.worst(2)] == ["worst", "block/conv"]
     assert layer().drop_db == pytest.approx(6.0)
     assert layer(input_snr_db=None).drop_db == 0.0
+
+
+@pytest.mark.parametrize("found", [CUT, KERNEL, KERNEL | {"operations": ("DEPTHWISE_CONV_2D",)}, WIDE, {}])
+@pytest.mark.parametrize("kernels", ["channel", "tensor"])
+@pytest.mark.parametrize(
+    ("dtype", "ranges"),
+    [("int8", "minmax"), ("int8", "mse"), ("int8", "trained"), ("int16x8", None)],
+)
+@pytest.mark.parametrize("corrected", [True, False])
+def test_what_is_advised_can_be_done(
+    found: dict[str, Any], kernels: str, dtype: str, ranges: str | None, corrected: bool
+) -> None:
+    """Each KEY=VALUE is a setting that `quantize` takes on such an artefact and has not had."""
+    facts: dict[str, Any] = {"dtype": dtype, "kernels": kernels, "corrected": corrected and ranges != "trained"}
+    facts |= {"ranges": ranges} if ranges else {}
+    words = remedy(layer(**found), facts)
+    assert words
+    for key, value in re.findall(r"(\w+)=(\w+)", words):
+        if "quantize_aware, with" in words:
+            assert facts[key] != value
+            continue
+        assert key in ("scheme", "corrected") or ranges != "trained", "quantize takes what was trained as it is"
+        QuantizeConfig(**{"scheme": dtype} | {key: value})
+        assert str(facts.get({"correct": "corrected", "scheme": "dtype"}.get(key, key))).lower() != value

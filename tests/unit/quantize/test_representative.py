@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from featherlite.bundle import Bundle
 from featherlite.errors import DataError
-from featherlite.quantize.representative import balanced_choice, representative_set, set_hash
+from featherlite.quantize.representative import balanced_choice, evenly, representative_set, set_hash
 from featherlite.step import Context
 
 
@@ -29,6 +29,16 @@ def test_a_choice_is_balanced_whatever_the_classes(labels: np.ndarray, count: in
     # A class may have fewer than another only where it gave all it has, or by one, in the last round.
     unfinished = taken[taken < there]
     assert not len(unfinished) or taken.max() - unfinished.min() <= 1
+
+
+def test_a_part_of_a_set_holds_all_its_classes() -> None:
+    """A set lies in the order of its classes: 300 photos of five, of which 128 are looked at."""
+    photos = np.repeat(np.arange(5, dtype=np.uint8), 60)
+    counts = np.bincount(evenly(photos, 128))
+    assert counts.sum() == 128
+    assert counts.min() >= 25
+    np.testing.assert_array_equal(evenly(photos, 300), photos)
+    assert evenly(photos, 1).shape == (1,)
 
 
 def test_the_seed_decides() -> None:
