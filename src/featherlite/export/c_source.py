@@ -124,7 +124,7 @@ const char *const {name}_labels[{macro}_CLASSES] = {{
 
 
 def resolver_header(network: CNetwork) -> str:
-    """register_ops.h: a resolver with room for the operations of the network, and the function that registers them.
+    """NAME_register_ops.h: a resolver with room for the network's operations, and the function that registers them.
 
     Raises:
         ExportError: TensorFlow Lite Micro lacks an operation; all that are lacking are named.

@@ -30,13 +30,14 @@ def edge_impulse(bundle: Bundle, config: EdgeImpulseConfig, ctx: Context) -> Bun
     """
     from featherlite.export.arena import arena_of
     from featherlite.export.edge_impulse_text import Upload, label_line, parameters, readme
-    from featherlite.export.packing import EXPORT, artefact_to_pack, with_package
+    from featherlite.export.packing import artefact_to_pack, with_package
     from featherlite.export.upload import upload_artefact
+    from featherlite.models.artefact import PACKED
 
     source, facts = artefact_to_pack(bundle)
     labels = label_line([label.name for label in bundle.labels], config.comma, ctx.warn)
     data = upload_artefact(source, softmax=config.softmax)
-    upload = Upload(source, data, labels, bundle.preprocess, arena_of(bundle, EXPORT, facts), config.softmax)
+    upload = Upload(source, data, labels, bundle.preprocess, arena_of(bundle, PACKED, facts), config.softmax)
     if bundle.preprocess.denoise or bundle.preprocess.autocontrast:
         ctx.warn(
             "This network expects photos whose noise was reduced or whose levels were stretched (preprocess.json); "

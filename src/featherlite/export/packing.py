@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
 
 from featherlite.bundle import Bundle
 from featherlite.errors import BundleError
+from featherlite.models.artefact import PACKED
 from featherlite.runtime.flatbuffer import ArtefactFacts, contract_fault, inspect
 
-__all__ = ["EXPORT", "artefact_to_pack", "with_package"]
-
-EXPORT: Final = "int8"
+__all__ = ["artefact_to_pack", "with_package"]
 
 
 def artefact_to_pack(bundle: Bundle) -> tuple[bytes, ArtefactFacts]:
@@ -20,7 +18,7 @@ def artefact_to_pack(bundle: Bundle) -> tuple[bytes, ArtefactFacts]:
     Raises:
         BundleError: it is damaged, breaks featherlite's contract, or does not fit the bundle's labels.
     """
-    data = bundle.read(f"exports/{EXPORT}/model.tflite")
+    data = bundle.read(f"exports/{PACKED}/model.tflite")
     facts = inspect(data)
     fault = contract_fault(facts)
     if fault is None and facts.input.dtype != "int8":
@@ -28,7 +26,7 @@ def artefact_to_pack(bundle: Bundle) -> tuple[bytes, ArtefactFacts]:
     if fault is None and facts.output.shape[1] != len(bundle.labels):
         fault = f"it has {facts.output.shape[1]} outputs for {len(bundle.labels)} labels"
     if fault:
-        raise BundleError(f"exports/{EXPORT} cannot be packed: {fault}.", "Run the step 'quantize' again.")
+        raise BundleError(f"exports/{PACKED} cannot be packed: {fault}.", "Run the step 'quantize' again.")
     return data, facts
 
 

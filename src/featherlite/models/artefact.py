@@ -22,11 +22,25 @@ from featherlite.models.tflm import refusal
 from featherlite.runtime.flatbuffer import ArtefactFacts, TensorFacts, inspect
 from featherlite.step import Context
 
-__all__ = ["LABELS", "PREPROCESS", "Made", "Making", "add_export", "labels_text", "make", "ops_of", "tensor_document"]
+__all__ = [
+    "LABELS",
+    "PACKED",
+    "PREPROCESS",
+    "Made",
+    "Making",
+    "add_export",
+    "labels_text",
+    "make",
+    "ops_of",
+    "tensor_document",
+]
 
 LABELS: Final = "labels.txt"
 PREPROCESS: Final = "preprocess.json"
 """Names of the two entries inside the artefact, and of the same two files beside it."""
+
+PACKED: Final = "int8"
+"""The export that is packed for other people's tools."""
 
 _CONVERTERS: Final = ("tensorflow", "tensorflow-cpu", "keras", "ai-edge-litert")
 
@@ -134,9 +148,9 @@ def add_export(
     stale = {file for file in bundle.files if file.startswith(f"exports/{name}/")} - {
         f"exports/{name}/{file}" for file in written
     }
-    kept = {
-        file: content for file, content in added.files.items() if file not in stale | {"verify.json"} | added.packed
-    }
+    # What was packed is of the former artefact of that name.
+    packages = added.packed if name == PACKED else frozenset()
+    kept = {file: content for file, content in added.files.items() if file not in stale | {"verify.json"} | packages}
     return type(bundle)(kept, added.subject, added.parent)
 
 

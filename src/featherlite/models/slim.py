@@ -117,7 +117,7 @@ def _refuse(table: FlatTable, fields: Mapping[int, str], owner: str) -> None:
         if table.has(number):
             raise ExportError(
                 f"The network cannot be slimmed: {owner} has {meaning}, which featherlite does not write.",
-                "Export without slimming, or replace the layer that needs it.",
+                "Replace the layer that needs it.",
             )
 
 

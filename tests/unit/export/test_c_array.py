@@ -21,6 +21,7 @@ from featherlite.export.c_source import CNetwork, resolver_header
 from featherlite.export.c_text import float_literal, identifiers, string_literal
 from featherlite.export.tflm_operations import OPERATIONS, registration
 from featherlite.models.golden import read_golden
+from featherlite.quantize.quantize import QuantizeConfig, quantize
 from featherlite.runtime.flatbuffer import inspect
 from featherlite.runtime.interpreter import TFLMRuntime
 from featherlite.step import Context
@@ -163,13 +164,13 @@ def test_each_operation_is_registered_once_and_fits(
     )
     ops = inspect(quantized.read("exports/int8/model.tflite")).op_counts
     (place / "main.cc").write_text(
-        '#include "register_ops.h"\n#include "bird_data.h"\n'
+        '#include "bird_register_ops.h"\n#include "bird_data.h"\n'
         "int main() { bird_resolver r; if (bird_register_ops(r) != kTfLiteOk) return 1;\n"
         f"return r.used == BIRD_OPS && r.used == {len(ops)} ? 0 : 2; }}\n"
     )
     run("g++", "-std=c++17", *STRICT, "-I", place, place / "main.cc", place / "bird_data.c", "-o", place / "program")
     run(place / "program")
-    text = (place / "register_ops.h").read_text()
+    text = (place / "bird_register_ops.h").read_text()
     assert sorted(set(ops)) == ["CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "MEAN"]
     for method in ("AddConv2D", "AddDepthwiseConv2D", "AddFullyConnected", "AddMean"):
         assert text.count(f"resolver.{method}()") == 1
@@ -183,7 +184,8 @@ def test_it_fits_tflms_own_headers(quantized: Bundle, make_context: MakeContext,
     place = unpacked(c_array(quantized, CArrayConfig(), make_context()), tmp_path / "c")
     calls = "".join(f"  r.{registration(op)}();\n" for op in sorted(OPERATIONS))
     program = (
-        f'#include "register_ops.h"\nvoid all(tflite::MicroMutableOpResolver<{len(OPERATIONS)}>& r) {{\n{calls}}}\n'
+        '#include "model_register_ops.h"\n'
+        f"void all(tflite::MicroMutableOpResolver<{len(OPERATIONS)}>& r) {{\n{calls}}}\n"
         "TfLiteStatus own(model_resolver& r) { return model_register_ops(r); }\n"
     )
     page = (Path(__file__).parents[3] / "docs" / "boards.md").read_text("utf-8")
@@ -203,12 +205,29 @@ def test_an_operation_that_tflm_lacks_is_named(quantized: Bundle) -> None:
         resolver_header(CNetwork("model", data, facts, ["a"], quantized.preprocess, arena))
 
 
+def test_what_tflm_does_not_run_is_not_packed(quantized: Bundle, make_context: MakeContext) -> None:
+    """An operation may be registered and still have no int8 kernel: the program would build, and fail on the device."""
+    document = quantized.read_json("exports/int8/export.json")
+    document["tflm"] = {"runs": False, "why": "it has no int8 kernel for EXP (layers 'odd')."}
+    refused = quantized.with_json("exports/int8/export.json", document)
+    with pytest.raises(ExportError, match=r"does not run exports/int8: it has no int8 kernel for EXP"):
+        c_array(refused, CArrayConfig(), make_context())
+
+
+def test_only_a_new_int8_artefact_makes_a_package_stale(quantized: Bundle, make_context: MakeContext) -> None:
+    made = c_array(quantized, CArrayConfig(), make_context())
+    beside = quantize(made, QuantizeConfig(scheme="float16"), make_context())
+    assert "float16" in beside.exports
+    assert beside.packed == made.packed
+    assert not quantize(made, QuantizeConfig(photos=6), make_context()).packed
+
+
 def test_names_begin_as_asked(quantized: Bundle, make_context: MakeContext) -> None:
     made = c_array(quantized, CArrayConfig(name="feeder_bird", suffix="cc"), make_context())
     assert sorted(Path(name).name for name in made.packed) == [
         "feeder_bird_data.cc",
         "feeder_bird_data.h",
-        "register_ops.h",
+        "feeder_bird_register_ops.h",
     ]
     header = made.read(f"{FOLDER}/feeder_bird_data.h").decode()
     assert "extern const unsigned char feeder_bird_data[FEEDER_BIRD_DATA_BYTES];" in header
