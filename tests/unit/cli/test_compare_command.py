@@ -158,3 +158,14 @@ def test_studies_are_listed_as_such(
     assert [network["name"] for network in document["studies"][0]["networks"]] == ["one", "two"]
     assert main(["recipes"]) == 0
     assert "one, two" in capsys.readouterr().out
+
+
+def test_a_recipe_is_printed_to_begin_ones_own_with(capsys: pytest.CaptureFixture[str]) -> None:
+    """Byte for byte: what is printed into a file runs as the shipped one does."""
+    shipped = recipe.shipped_recipes()["tinyml-birds"].read_text("utf-8")
+    assert main(["recipes", "tinyml-birds"]) == 0
+    assert capsys.readouterr().out == shipped
+    assert main(["recipes", "comparison-study", "--json"]) == 0
+    assert "[[networks]]" in json.loads(capsys.readouterr().out)["toml"]
+    assert main(["recipes", "tinyml-brids"]) == 2
+    assert "tinyml-birds" in capsys.readouterr().err
