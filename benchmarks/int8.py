@@ -3,9 +3,11 @@
     python benchmarks/int8.py BUNDLE [BUNDLE ...] --data PHOTOS [--name NAME ...] [--kernels channel tensor]
 
 Each bundle holds a trained network in float (a row of a study, say). All artefacts of a network are calibrated on the
-same representative photos, and all are asked for the bundle's test photos in LiteRT's default kernels. Writes one CSV,
-whose name carries machine and versions: top-1 with its 95% interval, the difference to float in points, and the exact
-p-value (McNemar) of the difference to tf.lite's artefact with the same kernels.
+same representative photos, and all are asked for the bundle's test photos in LiteRT's default kernels. `quantize_aware`
+trains for some epochs more, so there is a control: the float network trained for as many epochs at the same rate, and
+tf.lite's artefact of that. Adds its rows to one CSV, whose name carries machine and versions: top-1 with its 95%
+interval, the difference to float in points, and the exact p-value (McNemar) of the difference to tf.lite's artefact of
+the network as it came, with the same kernels.
 """
 
 from __future__ import annotations
@@ -40,6 +42,7 @@ from featherlite.step import Context
 RESULTS = Path(__file__).parent / "results"
 PHOTOS, SEED = 300, 0
 """The representative set: the defaults of `quantize`."""
+RATE = "3e-4"
 SETTINGS = {
     "channel": [[], ["--ranges", "mse"]],
     "tensor": [[], ["--ranges", "mse"], ["--ranges", "mse", "--equalize"]],
@@ -97,7 +100,7 @@ def featherlite(step: str, source: Path, target: Path, *words: str) -> bytes:
 
 def rows_of(source: Path, name: str, kinds: list[str], epochs: int, ctx: Context, data: Path) -> list[dict[str, Any]]:
     """The rows of one network."""
-    bundle = Bundle.open(source)
+    bundle, course = Bundle.open(source), ["--epochs", str(epochs), "--rate", RATE]
     test: PhotoSet = load_photos(bundle, "test", ctx)
     images = np.asarray(test.images[np.arange(len(test))])
     network = load_network(bundle)
@@ -114,10 +117,18 @@ def rows_of(source: Path, name: str, kinds: list[str], epochs: int, ctx: Context
 
     add("", "float", floats, 4 * network.count_params())
     chosen = representative_set(bundle, PHOTOS, SEED, ctx)
+    with tempfile.TemporaryDirectory() as place:
+        featherlite("train", source, Path(place) / "longer", "--data", str(data), "--head-epochs", "0", *course)
+        longer = load_network(Bundle.open(Path(place) / "longer"))
+    hits = network_logits(longer, test.images).argmax(axis=1) == test.labels
+    add("", f"float, {epochs} epochs more", hits, 4 * longer.count_params())
     for kernels in kinds:
         artefact = tflite(network, chosen.photos, kernels)
         peer = answers_of(artefact, images) == test.labels
         add(kernels, "tf.lite", peer, len(artefact))
+        artefact = tflite(longer, chosen.photos, kernels)
+        hits = answers_of(artefact, images) == test.labels
+        add(kernels, f"tf.lite, {epochs} epochs more", hits, len(artefact), peer)
         with tempfile.TemporaryDirectory() as place:
             root = Path(place)
             words = ["--data", str(data), "--kernels", kernels]
@@ -125,7 +136,6 @@ def rows_of(source: Path, name: str, kinds: list[str], epochs: int, ctx: Context
                 made = featherlite("quantize", source, root / str(number), *words, *settings)
                 hits = open_runtime("litert", made).run(images).argmax(axis=1) == test.labels
                 add(kernels, " ".join(["quantize", *settings]), hits, len(made), peer)
-            course = ["--epochs", str(epochs), "--rate", "3e-4"]
             featherlite("quantize_aware", source, root / "aware", *words, *course)
             made = featherlite("quantize", root / "aware", root / "trained", "--data", str(data))
             hits = open_runtime("litert", made).run(images).argmax(axis=1) == test.labels
@@ -143,11 +153,15 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=5, help="of quantize_aware")
     options = parser.parse_args()
     place = f"{os.cpu_count()}core-{platform.machine()}_tf{version('tensorflow-cpu')}_litert{version('ai-edge-litert')}"
-    path, rows = RESULTS / f"int8_{options.data.name}_{place}.csv", []
+    path = RESULTS / f"int8_{options.data.name}_{place}.csv"
+    names = options.name or [bundle.absolute().parents[1].name for bundle in options.bundles]
+    if len(names) != len(options.bundles):
+        parser.error(f"{len(options.bundles)} bundles and {len(names)} names were given")
+    former: list[dict[str, Any]] = list(csv.DictReader(path.open(encoding="utf-8"))) if path.is_file() else []
+    rows = [row for row in former if row["network"] not in names]
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         ctx = Context(seed=SEED, scratch=folder, resume=folder, cache=cache_folder(), data=options.data)
-        names = options.name or [bundle.parents[1].name for bundle in options.bundles]
         for source, name in zip(options.bundles, names, strict=True):
             rows += rows_of(source, name, options.kernels, options.epochs, ctx, options.data)
             with path.open("w", newline="", encoding="utf-8") as stream:

@@ -82,9 +82,10 @@ def representative_set(bundle: Bundle, count: int, seed: int, ctx: Context) -> R
             "ranges may be cut for classes it lacks. Raise `photos`, or give more training photos."
         )
     pixels = np.asarray(photos.images[chosen])
-    if pixels.min() == pixels.max():
+    if (pixels == pixels[:1, :1, :1]).all():
+        color = ", ".join(str(level) for level in pixels[0, 0, 0])
         raise DataError(
-            f"All {len(chosen)} representative photos are of one color ({int(pixels.flat[0])}): they show no range.",
+            f"All {len(chosen)} representative photos are of one color ({color}): they show no range.",
             "Check the training photos.",
         )
     paths = tuple(photos.paths[index] for index in chosen)

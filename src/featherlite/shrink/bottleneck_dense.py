@@ -43,17 +43,14 @@ def bottleneck_dense(bundle: Bundle, config: BottleneckDenseConfig, ctx: Context
     changed, narrow = with_bottleneck(network, dense.name, config.units)
     cut = ward.top1(settled(changed, ctx.seed))
     reached = mend(ward, changed, (narrow, dense.name), ctx, "narrow")
-    good = ward.holds(reached.facts["top1"], reference)
-    facts: dict[str, Any] = {"layer": dense.name, "added": narrow, "units": config.units, "taken": good}
+    why = ward.lost(reached.facts["top1"], reference)
+    facts: dict[str, Any] = {"layer": dense.name, "added": narrow, "units": config.units, "taken": not why}
     facts["kept_share"] = round(kept_share(dense, config.units), 6)
     facts["parameters"] = [count_parameters(network), count_parameters(reached.network)]
     facts["top1"] = {"before": reference, "cut": cut, "after": reached.facts["top1"]}
     ctx.record("bottleneck_dense", facts | {"recovery": reached.facts})
-    if not good:
-        ctx.warn(
-            f"With {config.units} units before '{dense.name}' validation top-1 fell from {reference:.3f} to "
-            f"{reached.facts['top1']:.3f}, more than max_drop = {config.max_drop:g}: the network stays as it came."
-        )
+    if why:
+        ctx.warn(f"With {config.units} units before '{dense.name}' {why}: the network stays as it came.")
         return bundle
     return bundle.with_network(network_bytes(reached.network))
 

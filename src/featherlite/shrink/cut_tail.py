@@ -70,8 +70,8 @@ def cut_tail(bundle: Bundle, config: CutTailConfig, ctx: Context) -> Bundle:
 
     network = load_network(bundle)
     cuts = _cuts(network, config)
-    if not cuts:
-        _widths(network, config)  # refuses what cannot be narrowed before anything is decoded
+    if config.filters or not cuts:
+        _widths(_behind(network, cuts, config), config)  # refuses what cannot be narrowed before anything is trained
     surgery = _Surgery(Ward.open(bundle, config, ctx), config, ctx, network)
     surgery.run(cuts)
     ctx.record(
@@ -115,10 +115,8 @@ class _Surgery:
                 return
 
     def _holds(self, name: str, make: Any) -> bool:
-        from featherlite.shrink.lock import lost
-
         made = reach(self.ctx, name, make)
-        why = lost(self.ward, made.facts["top1"], self.reference)
+        why = self.ward.lost(made.facts["top1"], self.reference)
         if why:
             self.given_back.append(made.facts | {"why": why})
             self.ctx.warn(f"{made.facts['what']} was given back: {why}. The last good network stands.")
@@ -187,6 +185,15 @@ def _cuts(network: keras.Model, config: CutTailConfig) -> tuple[str, ...]:
     return ends[::-1][: config.blocks]
 
 
+def _behind(network: keras.Model, cuts: tuple[str, ...], config: CutTailConfig) -> keras.Model:
+    """The network after its cuts, untrained: what is to be narrowed."""
+    from featherlite.models.surgery.tail import cut_behind
+
+    for after in cuts:
+        network = cut_behind(network, after, keep_top=config.keep_top)
+    return network
+
+
 def _widths(network: keras.Model, config: CutTailConfig) -> tuple[int, ...]:
     """The number of filters after each round of narrowing: evenly down in proportion, in eights but for the last.
 
@@ -199,7 +206,7 @@ def _widths(network: keras.Model, config: CutTailConfig) -> tuple[int, ...]:
     if not top:
         raise RequestError(
             f"'{network.name}' has no convolution of its own before its head: its map comes out of a sum.",
-            "Give after or blocks to cut it shorter; prune_channels narrows what sums tie together.",
+            "Leave filters out, and give after or blocks; prune_channels narrows what sums tie together.",
         )
     there = int(network.get_layer(top).filters)
     wanted = config.filters or max(EIGHT, there // 2 // EIGHT * EIGHT)

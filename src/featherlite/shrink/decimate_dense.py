@@ -49,24 +49,21 @@ def decimate_dense(bundle: Bundle, config: DecimateDenseConfig, ctx: Context) ->
     ward = Ward.open(bundle, config, ctx)
     reference = ward.top1(network)
     start: dict[str, Any] = {"units": _units(network, names), "parameters": count_parameters(network)}
-    good, steps, broke = network, [start | {"top1": reference}], False
+    good, steps, why = network, [start | {"top1": reference}], ""
     for number in range(1, config.max_steps + 1):
         wanted = _wanted(good, names, config)
         if not wanted:
             break
         tried, facts = _step(ward, good, wanted, ctx, f"step-{number}")
         steps.append({"units": _units(tried, names), "parameters": count_parameters(tried)} | facts)
-        if broke := not ward.holds(facts["top1"], reference):
+        if why := ward.lost(facts["top1"], reference):
             break
         good = tried
-    taken = len(steps) - 1 - broke
-    ctx.record("decimate_dense", {"layers": list(names), "steps": steps, "taken": taken, "broke": broke})
-    if broke:
+    taken = len(steps) - 1 - bool(why)
+    ctx.record("decimate_dense", {"layers": list(names), "steps": steps, "taken": taken, "broke": bool(why)})
+    if why:
         stays = f"step {taken} is kept" if taken else "the network stays as it came"
-        ctx.warn(
-            f"Step {taken + 1} down ({_listed(steps[-1]['units'])}) took validation top-1 from {reference:.3f} to "
-            f"{steps[-1]['top1']:.3f}, more than max_drop = {config.max_drop:g}: {stays}."
-        )
+        ctx.warn(f"Step {taken + 1} down ({_listed(steps[-1]['units'])}) was undone: {why}; {stays}.")
     return bundle.with_network(network_bytes(good)) if taken else bundle
 
 

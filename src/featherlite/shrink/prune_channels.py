@@ -60,7 +60,6 @@ class PruneChannelsConfig(RecoveryConfig):
 def prune_channels(bundle: Bundle, config: PruneChannelsConfig, ctx: Context) -> Bundle:
     """The bundle with its network narrowed as far as asked, or as far as accuracy bore it."""
     from featherlite.models.network import load_network, network_bytes
-    from featherlite.shrink.lock import lost
 
     network = load_network(bundle)
     plan = _Plan.of(network, config)
@@ -73,7 +72,7 @@ def prune_channels(bundle: Bundle, config: PruneChannelsConfig, ctx: Context) ->
             continue
         made = reach(ctx, f"round-{number}", partial(_round, good, plan, ward, goals))
         rounds.append({"round": number} | made.facts)
-        if why := lost(ward, made.facts["top1"], reference):
+        if why := ward.lost(made.facts["top1"], reference):
             break
         good, costs = made.network, made.facts["costs"]
     kept = len(rounds) - bool(why)

@@ -17,6 +17,8 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from featherlite.bundle import Bundle
+from featherlite.history import wilson_interval
+from featherlite.models.named import HEAD
 from featherlite.preprocess import Preprocess
 from featherlite.shrink.milestones import Reached, reach
 from featherlite.step import Context
@@ -90,6 +92,23 @@ class Ward:
         """Whether a network is good enough beside the one that came; always so without validation photos."""
         return top1 is None or reference is None or top1 >= reference - self.config.max_drop
 
+    def lost(self, top1: float | None, reference: float | None) -> str:
+        """Why a network of this validation top-1 is not good enough beside the one that came; empty where it is.
+
+        Where `max_drop` would allow it to, what knew more than guessing still may not fall to what naming the most
+        frequent class reaches.
+        """
+        if top1 is None or reference is None or self.val is None:
+            return ""
+        fall = f"validation top-1 fell from {reference:.3f} to {top1:.3f}"
+        if not self.holds(top1, reference):
+            return f"{fall}, by more than max_drop = {self.config.max_drop:g}"
+        photos = len(self.val.labels)
+        chance = float(np.bincount(self.val.labels).max() / photos)
+        if top1 <= chance < wilson_interval(reference, photos)[0]:
+            return f"{fall}, no better than guessing ({chance:.3f})"
+        return ""
+
     def recover(
         self, network: keras.Model, touched: Collection[str], ctx: Context, name: str, guide: Guide | None = None
     ) -> Reached:
@@ -114,7 +133,9 @@ class Ward:
         for layer in network.layers:
             layer.trainable = layer.trainable and layer.name in ring
         try:
-            result = fit(network, self.train, self.val, self.config, ctx, guide)
+            has_head = any(layer.trainable and layer.name.startswith(HEAD) for layer in network.layers)
+            config = self.config if has_head else self.config.model_copy(update={"head_epochs": 0})
+            result = fit(network, self.train, self.val, config, ctx, guide)
         finally:
             for layer, flag in zip(network.layers, flags, strict=True):
                 layer.trainable = flag

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["RemoveBlocksConfig", "remove_blocks"]
 
+NONE_LEFT = "no block is left that may be removed"
+
 
 class RemoveBlocksConfig(RecoveryConfig):
     """Which blocks go, how many of them, and how they take their leave."""
@@ -67,6 +69,8 @@ class RemoveBlocksConfig(RecoveryConfig):
             raise ValueError(f"fade_penalty does nothing with fade = '{self.fade}'")
         if self.order not in ("cost", "harm_per_cost") and "cost" in idle:
             raise ValueError(f"cost does nothing with order = '{self.order}'")
+        if self.order in ("cost", "end_first") and "photos" in idle:
+            raise ValueError(f"photos does nothing with order = '{self.order}', which measures no harm")
         if self.blocks and (set(idle) & {"order", "cost", "photos"}):
             raise ValueError("order, cost and photos do nothing where blocks says which go: leave them out")
         if self.fade != "none" and self.augment > 0 and (self.mixup > 0 or self.cutmix > 0):
@@ -109,6 +113,8 @@ def remove_blocks(bundle: Bundle, config: RemoveBlocksConfig, ctx: Context) -> B
     if not surgery.removed:
         ctx.warn(f"No block was removed: {why}.")
         return bundle
+    if (config.count or config.parameters) and why == NONE_LEFT:
+        ctx.warn(f"Less was removed than was asked for: {why}. It has {after:,} parameters, {before:,} before.")
     return bundle.with_network(network_bytes(surgery.network))
 
 
@@ -127,12 +133,10 @@ class _Surgery:
 
     def run(self) -> str:
         """Removes blocks until something ends it; says what."""
-        from featherlite.shrink.lock import lost
-
         while not (why := self._end()):
             number = len(self.removed) + len(self.given_back) + 1
             made = reach(self.ctx, f"cut-{number}", partial(self._round, self.network))
-            loss = lost(self.ward, made.facts["top1"], self.reference)
+            loss = self.ward.lost(made.facts["top1"], self.reference)
             if not loss:
                 self.network = made.network
                 self.removed.append(made.facts)
@@ -153,7 +157,7 @@ class _Surgery:
             return f"it has {parameters:,} parameters, and at most {wanted:,} were asked for"
         if self.config.count and self._gone() >= self.config.count:
             return f"count = {self.config.count} is reached"
-        return "" if self._candidates(self.network) else "no block is left that may be removed"
+        return "" if self._candidates(self.network) else NONE_LEFT
 
     def _gone(self) -> int:
         return sum(len(facts["blocks"]) for facts in self.removed)

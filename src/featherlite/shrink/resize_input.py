@@ -77,9 +77,10 @@ def resize_input(bundle: Bundle, config: ResizeInputConfig, ctx: Context) -> Bun
         ward = Ward.open(bundle, config, ctx, at_size)
         reached = reach(ctx, f"size-{number}", partial(_moved, good, ward, at_size, config.renew_batchnorm))
         top1, px = reached.facts["top1"], max(at_size.height, at_size.width)
-        rows.append({"px": px, **reached.facts, "kept": ward.holds(top1, reference)})
-        if not rows[-1]["kept"]:
-            ctx.warn(_too_much(px, top1, reference, config.max_drop, max(good.input_shape[1:3])))
+        why = ward.lost(top1, reference)
+        rows.append({"px": px, **reached.facts, "kept": not why})
+        if why:
+            ctx.warn(f"At {px} px {why}: the network of {max(good.input_shape[1:3])} px is returned.")
             break
         good, contract = reached.network, at_size
     own = max(network.input_shape[1:3])
@@ -135,12 +136,8 @@ def _check(network: keras.Model, contracts: list[Preprocess]) -> None:
         try:
             resized(network, contract.height, contract.width)
         except RequestError as error:
-            least = smallest_size(network, MIN_PX)
-            raise RequestError(error.message, f"The smallest size that works is {least} px.") from error
-
-
-def _too_much(px: int, top1: float | None, reference: float | None, allowed: float, kept: int) -> str:
-    return (
-        f"At {px} px validation top-1 is {top1:.3f}, and {reference:.3f} as the network came: more was lost than "
-        f"max_drop = {allowed:g} allows. The network of {kept} px is returned."
-    )
+            if max(contract.height, contract.width) > max(network.input_shape[1:3]):
+                hint = "A layer is bound to the size that the network was built for: it cannot go up."
+            else:
+                hint = f"The smallest size that works is {smallest_size(network, MIN_PX)} px."
+            raise RequestError(error.message, hint) from error

@@ -55,19 +55,16 @@ def shrink_dense(bundle: Bundle, config: ShrinkDenseConfig, ctx: Context) -> Bun
     changed, facts = narrowed(network, hidden, units, ward.train.images, config, ctx.seed)
     cut = ward.top1(changed)
     reached = mend(ward, changed, hidden.changed, ctx, "narrow")
-    good = ward.holds(reached.facts["top1"], reference)
+    why = ward.lost(reached.facts["top1"], reference)
     ctx.record(
         "shrink_dense",
         facts
-        | {"layer": hidden.name, "units": [hidden.units, units], "changed": list(hidden.changed), "taken": good}
+        | {"layer": hidden.name, "units": [hidden.units, units], "changed": list(hidden.changed), "taken": not why}
         | {"parameters": [count_parameters(network), count_parameters(reached.network)]}
         | {"top1": {"before": reference, "cut": cut, "after": reached.facts["top1"]}, "recovery": reached.facts},
     )
-    if not good:
-        ctx.warn(
-            f"With {units} of {hidden.units} units in '{hidden.name}' validation top-1 fell from {reference:.3f} to "
-            f"{reached.facts['top1']:.3f}, more than max_drop = {config.max_drop:g}: the network stays as it came."
-        )
+    if why:
+        ctx.warn(f"With {units} of {hidden.units} units in '{hidden.name}' {why}: the network stays as it came.")
         return bundle
     return bundle.with_network(network_bytes(reached.network))
 

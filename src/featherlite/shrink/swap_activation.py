@@ -35,6 +35,8 @@ Kind = Literal[
 
 GATE_PHOTOS = 512
 """Photos over which the gates of a squeeze-excite that is removed are averaged, at most."""
+SAMPLE = 12
+"""The stream of random numbers that picks the photos for BatchNorm's statistics."""
 _OF_BLOCKS = ("begin", "count", "at_once", "match_epochs", "match_rate", "match_photos")
 
 
@@ -71,6 +73,13 @@ class SwapActivationConfig(RecoveryConfig):
         for key in _OF_BLOCKS:
             if self.order == "all_at_once" and getattr(self, key) != type(self).model_fields[key].default:
                 raise ValueError(f"{key} is a setting of order = 'blocks' and does nothing with 'all_at_once'")
+        if self.order == "all_at_once":
+            if self.stages not in (1, type(self).model_fields["stages"].default):
+                raise ValueError("stages does nothing with order = 'all_at_once': all layers train together")
+            if self.final_epochs and not self.epochs:
+                raise ValueError("with order = 'all_at_once' a network is judged before final_epochs: give epochs too")
+        if self.source == self.target:
+            raise ValueError(f"source and target are both {self.target}")
         return self
 
 
@@ -118,9 +127,11 @@ def swap_activation(bundle: Bundle, config: SwapActivationConfig, ctx: Context) 
     good, rows = network, list[dict[str, Any]]()
     for number, task in enumerate(tasks, start=1):
         reached = reach(ctx, f"swap-{number}", partial(_swapped, good, task, ward, config))
-        rows.append(task.facts | reached.facts | {"kept": ward.holds(reached.facts["top1"], reference)})
-        if not rows[-1]["kept"]:
-            ctx.warn(_too_much(task, number, len(tasks), reached.facts["top1"], reference, config))
+        why = ward.lost(reached.facts["top1"], reference)
+        rows.append(task.facts | reached.facts | {"kept": not why})
+        if why:
+            what = f"Swapping the block that ends in '{task.stretch.end}' ({number} of {len(tasks)}) was undone"
+            ctx.warn(f"{what}: {why}. The {number - 1} blocks before it stay swapped.")
             break
         good = reached.network
     if good is not network and rows[-1]["kept"] and config.final_epochs:
@@ -187,7 +198,10 @@ def _between(everything: Sequence[Stretch], group: Sequence[Stretch]) -> Sequenc
 
 def _swapped(network: keras.Model, task: _Task, ward: Ward, config: SwapActivationConfig, ctx: Context) -> Reached:
     """The network after one change and its recovery; facts tell what each part of that brought."""
+    import numpy as np
+
     from featherlite.shrink.matching import Matching, match_stretch
+    from featherlite.training.batchnorm import reestimate
     from featherlite.training.phases import reseed
 
     changed = _changed(network, task, config.target, ward, ctx)
@@ -197,6 +211,11 @@ def _swapped(network: keras.Model, task: _Task, ward: Ward, config: SwapActivati
         matching = Matching(config.match_epochs, config.match_rate, config.match_photos, config.batch)
         facts["matching"] = match_stretch(network, changed, task.stretch, ward.train, matching, ctx)
         facts["matched"] = ward.top1(changed)
+    else:
+        rows = np.random.default_rng([ctx.seed, 0, 0, SAMPLE]).permutation(len(ward.train.labels))
+        reestimate(changed, ward.train.images, rows, max(config.batch, 32))
+        reseed(changed, ctx.seed, 0)
+        facts["renewed"] = ward.top1(changed)
     inside = set(task.stretch.operations)
     touched = [layer.name for layer in changed.layers if layer.weights and layer.name in inside]
     reached = ward.recover(changed, touched if config.order == "blocks" else (), ctx, "recover")
@@ -216,13 +235,3 @@ def _changed(network: keras.Model, task: _Task, target: Target, ward: Ward, ctx:
     rows = np.random.default_rng(ctx.seed).permutation(len(ward.train.labels))[:GATE_PHOTOS]
     gains = mean_gates(network, task.removed, ward.train.images[np.sort(rows)])
     return remove_squeeze_excite(changed, task.removed, gains)
-
-
-def _too_much(
-    task: _Task, number: int, count: int, top1: float | None, reference: float | None, config: SwapActivationConfig
-) -> str:
-    return (
-        f"Swapping the block that ends in '{task.stretch.end}' ({number} of {count}) left a validation top-1 of "
-        f"{top1:.3f}, and {reference:.3f} as the network came: more was lost than max_drop = {config.max_drop:g} "
-        f"allows. The {number - 1} blocks before it stay swapped."
-    )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from featherlite.shrink.chosen import ChosenPhotos
 from featherlite.shrink.selective import SelectiveConfig, settled
@@ -40,6 +40,14 @@ class UnitsConfig(SelectiveConfig):
     score_photos: int = Field(
         512, ge=2, le=1_000_000, description="score activation: training photos looked at, drawn by the seed"
     )
+
+    @model_validator(mode="after")
+    def _ranks_what_stays(self) -> UnitsConfig:
+        idle = {"score": self.start == "anew", "score_photos": self.start == "anew" or self.score != "activation"}
+        for key, useless in idle.items():
+            if useless and getattr(self, key) != type(self).model_fields[key].default:
+                raise ValueError(f"{key} does nothing with start = '{self.start}' and score = '{self.score}'")
+        return self
 
 
 def narrowed(

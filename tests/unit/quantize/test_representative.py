@@ -73,7 +73,9 @@ def test_fewer_photos_than_classes_are_told(color_bundle: Bundle, make_context: 
     assert "2 photos for 3 classes" in context.details["warnings"][0]
 
 
-@pytest.mark.parametrize(("images", "message"), [((0, 8, 8, 3), "no photos"), ((3, 8, 8, 3), "of one color \\(7\\)")])
+@pytest.mark.parametrize(
+    ("images", "message"), [((0, 8, 8, 3), "no photos"), ((3, 8, 8, 3), "of one color \\(200, 10, 10\\)")]
+)
 def test_a_set_that_shows_nothing_is_refused(
     images: tuple[int, ...],
     message: str,
@@ -82,7 +84,9 @@ def test_a_set_that_shows_nothing_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     photos = SimpleNamespace(
-        labels=np.zeros(images[0], np.int64), images=np.full(images, 7, np.uint8), paths=("blue/00.png",) * images[0]
+        labels=np.zeros(images[0], np.int64),
+        images=np.full(images, (200, 10, 10), np.uint8),
+        paths=("blue/00.png",) * images[0],
     )
     monkeypatch.setattr("featherlite.data.photos.load_photos", lambda *_: photos)
     with pytest.raises(DataError, match=message):

@@ -126,6 +126,23 @@ def test_what_cannot_be_is_refused(shortened: Any, color_bundle: Bundle) -> None
         shortened(filters=16)
 
 
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"blocks": 1, "filters": 16}, "'top' has 16 filters, and 16 are to stay"),
+        ({"blocks": 1, "filters": 4, "keep_top": False}, "no convolution of its own before its head"),
+    ],
+)
+def test_filters_that_cannot_be_are_refused_before_anything_is_trained(
+    asked: dict[str, Any], words: str, tailed_bundle: Bundle, make_context: Callable[[], Context]
+) -> None:
+    ctx = make_context()
+    ctx.progress = Stopping("train", 1)
+    with pytest.raises(RequestError, match=words):
+        cut_tail(tailed_bundle, CutTailConfig(**TRAINED | asked), ctx)
+    assert not list(ctx.resume.iterdir())
+
+
 def test_without_training_photos_nothing_can_be_fitted(tailed_bundle: Bundle, shortened: Any) -> None:
     rows = [row for row in read_splits(tailed_bundle).rows() if row[4] != "train"]
     with pytest.raises(DataError, match="no photos to fit layers to"):

@@ -94,6 +94,9 @@ def test_a_residual_block_is_repeated(color_bundle: Bundle, make_context: Any) -
     np.testing.assert_array_equal(
         load_network(after).get_layer("conv_again1").get_weights()[0], network.get_layer("conv").get_weights()[0]
     )
+    again = grown(after, make_context(), widen=1, deepen=3)
+    assert {"conv_again3", "conv_again4", "conv_again5"} <= {layer.name for layer in load_network(again).layers}
+    np.testing.assert_array_equal(logits(again), logits(bundle))
     third = load_network(grown(after, make_context(), widen=1, deepen=1))
     assert "conv_again3" in {layer.name for layer in third.layers}
 

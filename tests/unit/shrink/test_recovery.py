@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import keras
@@ -93,6 +94,24 @@ def test_a_drop_is_held_against_what_came() -> None:
     assert ward.holds(0.88, 0.90)
     assert not ward.holds(0.87, 0.90)
     assert ward.holds(None, 0.90), "nobody knows"
+
+
+@pytest.mark.parametrize(
+    ("photos", "top1", "reference", "why"),
+    [
+        (300, 0.60, 0.90, "validation top-1 fell from 0.900 to 0.600, by more than max_drop = 0.2"),
+        (300, 0.33, 0.50, "validation top-1 fell from 0.500 to 0.330, no better than guessing (0.333)"),
+        (300, 0.34, 0.50, ""),
+        (300, 0.30, 0.36, ""),  # it knew nothing when it came: 0.36 of 300 photos may be luck
+        (0, 0.10, 0.90, ""),
+        (300, None, 0.90, ""),
+    ],
+)
+def test_what_was_lost_by_hand(photos: int, top1: float | None, reference: float, why: str) -> None:
+    """Three classes of as many photos; the drop is allowed where the floor is spoken of."""
+    val = SimpleNamespace(labels=np.arange(photos) % 3) if photos else None
+    ward = Ward(None, val, RecoveryConfig(max_drop=0.2))  # type: ignore[arg-type]
+    assert ward.lost(top1, reference) == why
 
 
 def test_settings_of_another_kind_of_stages_are_refused() -> None:

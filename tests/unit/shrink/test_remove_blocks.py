@@ -94,6 +94,12 @@ def test_count_and_parameters_end_it(removed: Any, blocks_bundle: Bundle) -> Non
     assert after.read("model.keras") == blocks_bundle.read("model.keras")
 
 
+def test_less_than_was_asked_for_is_told(removed: Any) -> None:
+    _, facts, _ = removed(count=9, misses=9)
+    assert facts["ended"] == "no block is left that may be removed"
+    assert facts["warnings"][-1].startswith("Less was removed than was asked for: no block is left")
+
+
 def test_blocks_go_together(removed: Any) -> None:
     assert names(removed(count=2)[1]) == [["a_sum"], ["b_sum"]]
     assert names(removed(count=2, together=2)[1]) == [["a_sum", "b_sum"]]

@@ -93,8 +93,17 @@ def test_the_last_good_size_is_returned(color_bundle: Bundle, make_context: Any)
     assert result.preprocess.width == 32
     rows = ctx.details["resize_input"]["sizes"]
     assert [(row["px"], row["kept"]) for row in rows] == [(32, True), (20, False)]
-    assert "At 20 px validation top-1 is 0.333, and 1.000 as the network came" in ctx.details["warnings"][-1]
+    assert (
+        "At 20 px validation top-1 fell from 1.000 to 0.333, by more than max_drop = 0.1" in ctx.details["warnings"][-1]
+    )
     assert run(bundle, make_context(), sizes=(20,), epochs=0, max_drop=0.1) is bundle
+
+
+def test_a_layer_that_is_bound_to_its_size_cannot_go_up(color_bundle: Bundle, make_context: Any) -> None:
+    bundle = color_bundle.with_network(network_bytes(flat()))
+    with pytest.raises(RequestError) as refused:
+        run(bundle, make_context(), sizes=(PX + 8,))
+    assert refused.value.hint == "A layer is bound to the size that the network was built for: it cannot go up."
 
 
 def flat() -> Any:

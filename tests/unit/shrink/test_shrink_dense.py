@@ -13,6 +13,8 @@ from featherlite.bundle import Bundle
 from featherlite.errors import RequestError
 from featherlite.models.network import load_network, network_from
 from featherlite.models.surgery.dense import hidden_named
+from featherlite.shrink.recovery import Ward
+from featherlite.shrink.shrink_dense import ShrinkDenseConfig
 from featherlite.shrink.units import UnitsConfig, importance
 
 from .dense_networks import (
@@ -129,7 +131,8 @@ def test_so_many_photos_are_looked_at(dense_bundle: Bundle, make_context: Any, m
     assert seen == [5, 24]
 
 
-def test_it_may_start_anew(dense_bundle: Bundle, make_context: Any) -> None:
+def test_it_may_start_anew(dense_bundle: Bundle, make_context: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Ward, "lost", lambda *_: "")  # untrained it knows nothing
     ctx = make_context()
     anew = run("shrink_dense", dense_bundle, ctx, units=3, start="anew", max_drop=1, **STILL)
     again = run("shrink_dense", dense_bundle, make_context(), units=3, start="anew", max_drop=1, **STILL)
@@ -217,3 +220,11 @@ def test_an_interrupted_one_ends_alike(after: int, dense_bundle: Bundle, make_co
 
     whole, resumed, _ = interrupted(make_context, after, work)
     assert whole.read("model.keras") == resumed.read("model.keras")
+
+
+def test_ranking_is_no_setting_of_layers_that_start_anew() -> None:
+    for idle in ({"start": "anew", "score": "magnitude"}, {"start": "anew", "score_photos": 9}):
+        with pytest.raises(ValidationError, match="does nothing with start = 'anew'"):
+            ShrinkDenseConfig(**idle)
+    with pytest.raises(ValidationError, match="score_photos does nothing"):
+        ShrinkDenseConfig(score="magnitude", score_photos=9)

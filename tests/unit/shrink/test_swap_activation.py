@@ -247,7 +247,9 @@ def test_it_stops_at_the_last_good_block(color_bundle: Bundle, make_context: Any
     rows = ctx.details["swap_activation"]["blocks"]
     assert [(row["end"], row["kept"]) for row in rows] == [("harmless", True), ("vital", False)]
     assert ctx.details["swap_activation"]["top1"] > 0.9
-    assert "'vital' (2 of 2) left a validation top-1 of 0.333" in ctx.details["warnings"][-1]
+    assert (
+        "'vital' (2 of 2) was undone: validation top-1 fell from 1.000 to 0.333, by more" in ctx.details["warnings"][-1]
+    )
     assert "The 1 blocks before it stay swapped" in ctx.details["warnings"][-1]
     assert run(came, make_context(), **options, begin="end") is came
     assert run(came, make_context(), max_drop=0.1, order="all_at_once", match_epochs=5) is came
@@ -281,6 +283,24 @@ def test_an_interrupted_swap_ends_alike(what: str, after: int, bundle: Bundle, m
     ctx.progress = Silent()
     keras.utils.set_random_seed(77)
     assert run(bundle, ctx, **options).read("model.keras") == expected.read("model.keras")
+
+
+def test_a_swap_of_everything_is_judged_with_statistics_of_its_own(bundle: Bundle, make_context: Any) -> None:
+    """Untrained, with the statistics of the former activations, it would look worse than it is."""
+    ctx = make_context()
+    run(bundle, ctx, order="all_at_once", match_epochs=5, epochs=0, final_epochs=0, max_drop=1.0)
+    (row,) = ctx.details["swap_activation"]["blocks"]
+    assert row["top1"] == row["renewed"]
+
+
+def test_settings_that_contradict_each_other_are_refused() -> None:
+    for wrong, words in (
+        ({"source": "relu6"}, "source and target are both relu6"),
+        ({"order": "all_at_once", "epochs": 0, "final_epochs": 2}, "judged before final_epochs"),
+        ({"order": "all_at_once", "stages": 3}, "stages does nothing"),
+    ):
+        with pytest.raises(ValidationError, match=words):
+            SwapActivationConfig(**wrong)
 
 
 def test_settings_of_blocks_are_refused_without_them() -> None:

@@ -61,11 +61,13 @@ def deepened(network: keras.Model, count: int, seed: int) -> tuple[keras.Model, 
         )
     random = np.random.default_rng(seed)
     chosen = Counter(int(place) for place in np.linspace(len(places) - 1, 0, count).round())
+    taken = set(operations)
     changes: dict[str, Change] = {}
     weights: dict[str, Weights] = {}
     for number, times in sorted(chosen.items()):
         place = places[number]
-        naming = [_naming(place.names, ordinal) for ordinal in _free(place.names, operations, times)]
+        naming = [_naming(place.names, ordinal) for ordinal in _free(place.names, taken, times)]
+        taken |= {name(old) for name in naming for old in place.names}
         changes[place.after] = _behind(place, naming)
         for name in naming:
             weights |= {name(old): values for old, values in place.weights(random).items()}

@@ -167,6 +167,8 @@ class _Folding:
             return f"it follows '{former}' ({type(layer).__name__})"
         if self.behind[former] != [name]:
             return f"'{former}' before it feeds other layers too"
+        if is_held(layer):
+            return f"the kernel of '{former}' before it is held by a constraint"
         if layer.activation is not None and layer.activation.__name__ != "linear":
             return f"'{former}' before it ends in its activation ({layer.activation.__name__})"
         kernel, bias = self._weights(former)
@@ -186,6 +188,8 @@ class _Folding:
             layer = self.operations[taker]
             if not is_linear(layer):
                 return f"'{taker}' ({type(layer).__name__}) follows it"
+            if is_held(layer):
+                return f"the kernel of '{taker}' behind it is held by a constraint"
             if np.any(found.shift != 0) and _sees_padding(layer):
                 return f"'{taker}' behind it sees padding"
         for taker in takers:
@@ -221,6 +225,11 @@ def is_linear(layer: Any) -> bool:
         return True
     kinds = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
     return isinstance(layer, kinds) and layer.data_format == "channels_last"
+
+
+def is_held(layer: Any) -> bool:
+    """Whether training keeps the kernel to something (columns of length one, say) that a factor would break."""
+    return any(getattr(layer, name, None) is not None for name in ("kernel_constraint", "depthwise_constraint"))
 
 
 def _sees_padding(layer: Any) -> bool:

@@ -99,7 +99,7 @@ def _is_product(first: Any, second: Any) -> bool:
     dense, convolution = keras.layers.Dense, keras.layers.Conv2D
     if not isinstance(first, dense | convolution) or first.activation.__name__ != "linear":
         return False
-    if isinstance(first, convolution) and first.data_format != "channels_last":
+    if isinstance(first, convolution) and (first.data_format != "channels_last" or first.groups != 1):
         return False
     if isinstance(second, dense):
         return True

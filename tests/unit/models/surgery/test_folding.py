@@ -178,3 +178,18 @@ def test_backbones_fold_in_full(name: str) -> None:
     assert [o.name for o in folded.operations] == [o.name for o in network.operations if o.name not in norms(network)]
     expected, got = (np.asarray(one(photo)) for one in (network, folded))
     assert np.abs(expected - got).max() <= 1e-4 * max(1, np.abs(expected).max())
+
+
+@pytest.mark.parametrize("where", ["before", "behind"])
+def test_a_kernel_that_training_holds_to_something_takes_up_nothing(where: str) -> None:
+    """Columns of length one (a cosine head's) would be no longer, and the next step of training would undo it."""
+
+    def make(x: Any) -> Any:
+        held = layers.Dense(4, use_bias=False, kernel_constraint="unit_norm", name="held")
+        scale = layers.Rescaling(16.0, name="scale")
+        return held(scale(layers.ReLU(name="relu")(x))) if where == "behind" else scale(held(x))
+
+    network = of(make)
+    folded = fold_constants(network)
+    assert "scale" in [layer.name for layer in folded.layers]
+    close(network, folded)

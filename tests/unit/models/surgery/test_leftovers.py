@@ -86,8 +86,9 @@ def test_a_convolution_takes_up_a_pointwise_one() -> None:
         lambda x: layers.Conv2D(2, 1, strides=2, name="b")(layers.Conv2D(9, 3, name="a")(x)),
         lambda x: layers.Conv2D(2, 3, name="b")(layers.Conv2D(9, 3, name="a")(x)),
         lambda x: layers.Concatenate()([y := layers.Dense(9, name="a")(x), layers.Dense(1, name="b")(y)]),
+        lambda x: layers.Conv2D(3, 1, name="b")(layers.Conv2D(9, 3, groups=3, name="a")(x)),
     ],
-    ids=["bottleneck", "activation", "stride", "kernel", "shared"],
+    ids=["bottleneck", "activation", "stride", "kernel", "shared", "grouped"],
 )
 def test_what_is_not_one_in_two_stays(make: Any) -> None:
     network = of(make)
