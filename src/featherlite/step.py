@@ -122,12 +122,14 @@ class Context:
         self.details[key] = value
 
     def warn(self, message: str) -> None:
-        """Logs a warning and keeps it in the report, where the ladder and the page show it."""
+        """Logs a warning, each but once, and keeps it in the report, where the ladder and the page show it."""
         if self.whole is not None:
             self.whole.warn(message)
             return
-        log.warning(message)
-        self.details.setdefault("warnings", []).append(message)
+        told = self.details.setdefault("warnings", [])
+        if message not in told:
+            log.warning(message)
+            told.append(message)
 
     def photos_root(self) -> Path:
         """Where the photos lie.

@@ -10,8 +10,9 @@ from featherlite.recipe import Recipe, load_recipe
 
 NAMES = ("tinyml-birds", "tinyml-birds-quick", "tinyml-mobilenet", "tinyml-feathernet")
 ARTICLE: tuple[tuple[str, dict[str, Any]], ...] = (
-    ("build", {"backbone": "EfficientNetB0", "input_px": 224, "head": "dense"}),
+    ("build", {"backbone": "EfficientNetB0", "input_px": 96, "head": "dense"}),
     ("train", {}),
+    ("resize_input", {"sizes": (224,)}),
     ("resize_input", {"sizes": (96,)}),
     ("swap_activation", {"source": "any", "target": "relu", "count": 9}),
     ("swap_activation", {"source": "any", "target": "relu", "count": 0}),
@@ -26,7 +27,7 @@ ARTICLE: tuple[tuple[str, dict[str, Any]], ...] = (
     ("resize_input", {"sizes": (96,)}),
     ("quantize", {"scheme": "int8", "sets": 10}),
 )
-"""The article's rows; its pruning of outputs aside, which needs names."""
+"""Small photos first, then the article's rows; its pruning of outputs aside, which needs names."""
 
 
 def settings(recipe: Recipe) -> list[tuple[str, dict[str, Any]]]:
