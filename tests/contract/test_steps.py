@@ -80,7 +80,7 @@ TRAINING = sorted(name for name, entry in steps().items() if entry.room == "trai
 QUICK: dict[str, dict[str, Any]] = {
     "train": {"head_epochs": 1, "epochs": 1, "batch": 8},
     "probe": {"c": 10.0},
-    "distill": {"head_epochs": 0, "epochs": 1, "batch": 8},
+    "distill": {"head_epochs": 0, "epochs": 1, "batch": 8, "views": 1},
 }
 """Settings under which each is done in seconds."""
 
