@@ -120,7 +120,7 @@ def remedy(failures: Sequence[str]) -> str:
     causes = [failure.partition(":")[0] for failure in failures]
     said = []
     if any(cause in BUDGETS for cause in causes):
-        said.append("Build a smaller network: lower build.input_px or build.width, set build.cut, or shrink it on.")
+        said.append("Build a smaller network (build.input_px, build.width, build.cut), or shrink it further.")
     if FRAMES in causes:
         said.append("Quantize or export again: its golden vectors were made with another preprocessing.")
     if not all(cause in (*BUDGETS, FRAMES) for cause in causes):
