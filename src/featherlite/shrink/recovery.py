@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 __all__ = ["RecoveryConfig", "Ward", "distances"]
 
+SAMPLE = 5
+"""The stream of random numbers that picks the photos for BatchNorm's statistics."""
+
 
 class RecoveryConfig(FitConfig):
     """How a network is trained after surgery, and what it may lose."""
@@ -91,6 +94,16 @@ class Ward:
     def holds(self, top1: float | None, reference: float | None) -> bool:
         """Whether a network is good enough beside the one that came; always so without validation photos."""
         return top1 is None or reference is None or top1 >= reference - self.config.max_drop
+
+    def renew(self, network: keras.Model, ctx: Context) -> float | None:
+        """Estimates BatchNorm's statistics anew, where inputs or activations are others now; the top-1 with them."""
+        from featherlite.training.batchnorm import reestimate
+        from featherlite.training.phases import reseed
+
+        rows = np.random.default_rng([ctx.seed, 0, 0, SAMPLE]).permutation(len(self.train.labels))
+        reestimate(network, self.train.images, rows, max(self.config.batch, 32))
+        reseed(network, ctx.seed, 0)
+        return self.top1(network)
 
     def lost(self, top1: float | None, reference: float | None) -> str:
         """Why a network of this validation top-1 is not good enough beside the one that came; empty where it is.

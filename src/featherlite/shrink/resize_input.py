@@ -25,8 +25,6 @@ __all__ = ["ResizeInputConfig", "resize_input"]
 
 MIN_PX = 16
 """The smallest photo that the preprocessing contract knows."""
-SAMPLE = 5
-"""The stream of random numbers that picks the photos for BatchNorm's statistics."""
 
 Px = Annotated[int, Field(ge=MIN_PX, le=1024)]
 
@@ -94,20 +92,14 @@ def resize_input(bundle: Bundle, config: ResizeInputConfig, ctx: Context) -> Bun
 
 def _moved(network: keras.Model, ward: Ward, contract: Preprocess, renew: bool, ctx: Context) -> Reached:
     """The network at the contract's size, with statistics of that size, fine-tuned; facts tell what each brought."""
-    import numpy as np
-
     from featherlite.models.surgery.input_size import resized
-    from featherlite.training.batchnorm import reestimate
     from featherlite.training.phases import reseed
 
     moved = resized(network, contract.height, contract.width)
     reseed(moved, ctx.seed, 0)
     facts: dict[str, Any] = {"as_it_came": ward.top1(moved)}
     if renew:
-        rows = np.random.default_rng([ctx.seed, 0, 0, SAMPLE]).permutation(len(ward.train.labels))
-        reestimate(moved, ward.train.images, rows, max(ward.config.batch, 32))
-        reseed(moved, ctx.seed, 0)
-        facts["renewed"] = ward.top1(moved)
+        facts["renewed"] = ward.renew(moved, ctx)
     reached = ward.recover(moved, (), ctx, "tune")
     return Reached(reached.network, facts | {"top1": reached.facts["top1"]})
 

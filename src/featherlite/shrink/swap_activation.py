@@ -35,8 +35,6 @@ Kind = Literal[
 
 GATE_PHOTOS = 512
 """Photos over which the gates of a squeeze-excite that is removed are averaged, at most."""
-SAMPLE = 12
-"""The stream of random numbers that picks the photos for BatchNorm's statistics."""
 _OF_BLOCKS = ("begin", "count", "at_once", "match_epochs", "match_rate", "match_photos")
 
 
@@ -198,10 +196,7 @@ def _between(everything: Sequence[Stretch], group: Sequence[Stretch]) -> Sequenc
 
 def _swapped(network: keras.Model, task: _Task, ward: Ward, config: SwapActivationConfig, ctx: Context) -> Reached:
     """The network after one change and its recovery; facts tell what each part of that brought."""
-    import numpy as np
-
     from featherlite.shrink.matching import Matching, match_stretch
-    from featherlite.training.batchnorm import reestimate
     from featherlite.training.phases import reseed
 
     changed = _changed(network, task, config.target, ward, ctx)
@@ -212,10 +207,7 @@ def _swapped(network: keras.Model, task: _Task, ward: Ward, config: SwapActivati
         facts["matching"] = match_stretch(network, changed, task.stretch, ward.train, matching, ctx)
         facts["matched"] = ward.top1(changed)
     else:
-        rows = np.random.default_rng([ctx.seed, 0, 0, SAMPLE]).permutation(len(ward.train.labels))
-        reestimate(changed, ward.train.images, rows, max(config.batch, 32))
-        reseed(changed, ctx.seed, 0)
-        facts["renewed"] = ward.top1(changed)
+        facts["renewed"] = ward.renew(changed, ctx)
     inside = set(task.stretch.operations)
     touched = [layer.name for layer in changed.layers if layer.weights and layer.name in inside]
     reached = ward.recover(changed, touched if config.order == "blocks" else (), ctx, "recover")
