@@ -46,7 +46,8 @@ Row = dict[str, Any]
 def ladder_rows(history: Sequence[StepReport], verify: Mapping[str, Any] | None) -> list[Row]:
     """One row a step, in the order of the run; the last verify step's row is that of the verified artefact.
 
-    Where there is a verdict and no verify step, its row is the last.
+    Where there is a verdict and no verify step, its row is the last. A step that only packs the artefact, and so neither
+    changes nor measures it, has no figures.
 
     Raises:
         BundleError: `verify` is not what verify.json holds.
@@ -123,7 +124,9 @@ def ladder_table(rows: Sequence[Row]) -> Group:
 
 
 def _row(report: StepReport, before: Measure | None, read_test: bool) -> Row:
-    after = report.after
+    measuring = read_test or report.step == "robustness"
+    packs = report.after is not None and report.after.subject != "network" and report.after == before
+    after = None if packs and not measuring else report.after
     row: Row = {
         "step": report.step,
         "id": report.id,
@@ -135,7 +138,7 @@ def _row(report: StepReport, before: Measure | None, read_test: bool) -> Row:
         "bytes": after.bytes if after else None,
         "top1": _estimate(after.top1) if after else None,
         "top5": _estimate(after.top5) if after else None,
-        "measures_only": (read_test or report.step == "robustness") and after is not None and _same(before, after),
+        "measures_only": measuring and after is not None and _same(before, after),
         "seconds": round(report.seconds, 3),
         "warnings": _warnings(report),
     }

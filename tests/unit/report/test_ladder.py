@@ -157,6 +157,16 @@ def test_steps_that_only_measure_are_marked() -> None:
     assert "90.0%" in line
 
 
+def test_a_step_that_packs_the_artefact_has_no_figures() -> None:
+    verified = history()[-1].after
+    assert verified is not None
+    rows = ladder_rows([*history(), step("edge_impulse", verified, verified, test_reads=2)], VERIFY)
+    assert rows[-1]["id"] == "edge_impulse"
+    assert [rows[-1][key] for key in ("subject", "bytes", "top1", "measures_only")] == [None, None, None, False]
+    assert changes(rows)[-1] is None
+    assert drawn(rows).count("1.50 KB") == drawn(ladder_rows(history(), VERIFY)).count("1.50 KB")
+
+
 def test_a_training_that_kept_the_network_as_it_came_is_no_measuring() -> None:
     trained = measure(27, 30, "val")
     rows = ladder_rows([step("build", trained), step("train", trained, trained, fit={"best_epoch": 0})], None)
