@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from featherlite.bundle import sha256_of
@@ -42,10 +43,11 @@ def photos_key(data: Path, cache: Path, progress: Progress | None = None) -> str
 
 def recipe_keys(recipe: Recipe, photos: str) -> tuple[str, ...]:
     """The keys under which the results of the recipe's steps are stored, known before anything has run."""
-    keys = [photos]
+    keys: dict[str, str] = {}
+    parent = photos
     for plan in recipe.steps:
-        keys.append(step_key(keys[-1], plan, seed_of(plan, recipe.seed)))
-    return tuple(keys[1:])
+        parent = keys[plan.id] = step_key(parent, plan, seed_of(plan, recipe.seed), keys)
+    return tuple(keys.values())
 
 
 def seed_of(plan: PlannedStep, seed: int) -> int:
@@ -53,10 +55,14 @@ def seed_of(plan: PlannedStep, seed: int) -> int:
     return seed if plan.seed is None else plan.seed
 
 
-def step_key(parent: str, plan: PlannedStep, seed: int) -> str:
-    """Hash of (parent, step, config, the files and photos that the config names, seed, the code that it reaches)."""
+def step_key(parent: str, plan: PlannedStep, seed: int, earlier: Mapping[str, str] | None = None) -> str:
+    """Hash of (parent, step, config, all else that the config names, seed, the code that the step reaches).
+
+    `earlier` holds the keys of the recipe's steps before this one, by id.
+    """
     read = [sha256_of(path) if path.is_file() else "" for path in plan.config.files()]
     read += [_photos_digest(path) for path in plan.config.folders()]
+    read += [(earlier or {})[id_] for id_ in plan.config.earlier()]
     parts = [parent, plan.step.name, plan.config.model_dump(mode="json"), read, seed, _code(plan.step)]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
 

@@ -275,6 +275,7 @@ def _unmet(planned: Sequence[PlannedStep]) -> list[str]:
     """One fault for each step that needs what no step before it provides."""
     faults: list[str] = []
     provided: set[str] = set()
+    networks: list[str] = []
     for place, plan in enumerate(planned):
         for need in sorted(plan.step.needs - provided):
             if need == "export:*" and any(what.startswith("export:") for what in provided):
@@ -282,5 +283,10 @@ def _unmet(planned: Sequence[PlannedStep]) -> list[str]:
             makers = [other.id for other in planned[place + 1 :] if need in other.step.provides]
             where = f"'{makers[0]}' provides it, but comes later" if makers else "no step of the recipe provides it"
             faults.append(f"{plan.id}: needs '{need}'; {where}")
+        for id_ in plan.config.earlier():
+            if id_ not in networks:
+                near = did_you_mean(id_, networks)
+                faults.append(f"{plan.id}: no step '{id_}' with a network comes before it. {near}".strip())
         provided |= plan.step.provides
+        networks += [plan.id] if "network" in provided else []
     return faults

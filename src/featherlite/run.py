@@ -14,7 +14,7 @@ import logging
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -95,11 +95,13 @@ def run_recipe(
     tell = listener or (lambda _id, _report, _cached: None)
     with storage_guard(out), locked(out, around.store):
         bundle, key, reused = Bundle(), photos_key(Path(data), cache, progress), 0
+        keys: dict[str, str] = {}
         _note(out, recipe, "running")
         try:
             for plan in recipe.steps:
                 tell(plan.id, None, False)
-                bundle, key, cached = _stored_step(plan, bundle, key, around)
+                bundle, key, cached = _stored_step(plan, bundle, key, around, keys)
+                keys[plan.id] = key
                 reused += cached
                 tell(plan.id, bundle.history[-1], cached)
         except BaseException as error:
@@ -140,6 +142,11 @@ def run_step(
         raise RecipeError(f"Step '{name}'", config_faults(error, step.config, name)) from None
     if lack := config.lacking():
         raise RequestError(f"Step '{name}' {lack}")
+    if alone := config.earlier():
+        raise RequestError(
+            f"Step '{name}' names the step '{alone[0]}' of a recipe, and runs by itself here.",
+            "Name a bundle's folder.",
+        )
     bundle = source or Bundle()
     lacking = [need for need in sorted(step.needs) if not _has(bundle, need)]
     if lacking:
@@ -175,10 +182,15 @@ def _has(bundle: Bundle, need: str) -> bool:
     return bool(bundle.exports) if need == "export:*" else need in bundle.provides()
 
 
-def _stored_step(plan: PlannedStep, parent: Bundle, parent_key: str, around: Surroundings) -> tuple[Bundle, str, bool]:
-    """The step's result from the store, or made now and stored: (bundle, key, whether it was there already)."""
+def _stored_step(
+    plan: PlannedStep, parent: Bundle, parent_key: str, around: Surroundings, earlier: Mapping[str, str]
+) -> tuple[Bundle, str, bool]:
+    """The step's result from the store, or made now and stored: (bundle, key, whether it was there already).
+
+    `earlier` holds the keys of the steps before it, by id.
+    """
     around = replace(around, seed=seed_of(plan, around.seed))
-    key = step_key(parent_key, plan, around.seed)
+    key = step_key(parent_key, plan, around.seed, earlier)
     place, work = around.store / key, around.store / f"{key}.work"
     if place.exists():
         shutil.rmtree(work, ignore_errors=True)  # left behind where the process was killed right after the saving
@@ -187,18 +199,26 @@ def _stored_step(plan: PlannedStep, parent: Bundle, parent_key: str, around: Sur
         except BundleError as error:
             log.warning("stored result of '%s' is damaged and made again: %s", plan.id, error)
             shutil.rmtree(place)
-    saved = _execute(plan, parent, key, around, work).save(place)
+    results = {id_: around.store / stored for id_, stored in earlier.items()}
+    saved = _execute(plan, parent, key, around, work, results).save(place)
     shutil.rmtree(work, ignore_errors=True)
     return saved, key, False
 
 
-def _execute(plan: PlannedStep, parent: Bundle, key: str, around: Surroundings, work: Path) -> Bundle:
+def _execute(
+    plan: PlannedStep,
+    parent: Bundle,
+    key: str,
+    around: Surroundings,
+    work: Path,
+    earlier: Mapping[str, Path] | None = None,
+) -> Bundle:
     """Runs the step, measures what came out, and adds the report to its history."""
     scratch, resume = work / "scratch", work / "resume"
     shutil.rmtree(scratch, ignore_errors=True)
     for folder in (scratch, resume):
         folder.mkdir(parents=True, exist_ok=True)
-    context = Context(around.seed, scratch, resume, around.cache, around.data, around.progress)
+    context = Context(around.seed, scratch, resume, around.cache, around.data, around.progress, earlier=earlier or {})
     started, clock = datetime.now(UTC), time.monotonic()
     if "network" in plan.step.needs | plan.step.provides:
         from featherlite.models.framework import start_keras

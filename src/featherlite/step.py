@@ -57,6 +57,10 @@ class StepConfig(BaseModel):
         """What the step cannot begin without and was not given, with what to do; empty where nothing lacks."""
         return ""
 
+    def earlier(self) -> tuple[str, ...]:
+        """Ids of steps before it in its recipe whose networks it reads, beside the bundle that it is given."""
+        return ()
+
     def folders(self) -> tuple[Path, ...]:
         """Folders of photos beside the run's own that the step reads; their photos count in the key of its result."""
         return ()
@@ -105,6 +109,8 @@ class Context:
     details: dict[str, Any] = field(default_factory=dict)
     whole: Context | None = None
     """The context that this one is a part of."""
+    earlier: Mapping[str, Path] = field(default_factory=dict)
+    """Where the results of the recipe's steps before this one are stored, by id; empty where it runs by itself."""
 
     def part(self, name: str) -> Context:
         """The context of a part of this step's work, with folders of its own; what it records stands under `parts`.

@@ -56,6 +56,18 @@ def test_a_step_may_occur_twice() -> None:
     assert recipe.steps[2].config.model_dump()["epochs"] == 3
 
 
+def test_a_teacher_must_be_a_step_before_its_pupil_that_has_a_network() -> None:
+    pupil = {"step": "distill", "teacher": "step:train"}
+    assert parse_recipe({"steps": [*ROAD["steps"], pupil]}, "test").steps[3].config.earlier() == ("train",)
+    late = {"steps": [*ROAD["steps"][:2], pupil, ROAD["steps"][2]]}
+    assert faults_of(late) == ("distill: no step 'train' with a network comes before it. Known: build.",)
+    blank = {"steps": [*ROAD["steps"], pupil | {"teacher": ["step:split", "step:trian"]}]}
+    assert faults_of(blank) == (
+        "distill: no step 'split' with a network comes before it. Known: build, train.",
+        "distill: no step 'trian' with a network comes before it. Did you mean 'train'?",
+    )
+
+
 @pytest.mark.parametrize("steps", [None, [], "train", {"step": "train"}])
 def test_no_steps_is_a_fault(steps: object) -> None:
     assert any("no [[steps]]" in fault for fault in faults_of({"steps": steps}))

@@ -46,8 +46,8 @@ Row = dict[str, Any]
 def ladder_rows(history: Sequence[StepReport], verify: Mapping[str, Any] | None) -> list[Row]:
     """One row a step, in the order of the run; the last verify step's row is that of the verified artefact.
 
-    Where there is a verdict and no verify step, its row is the last. A step that only packs the artefact, and so neither
-    changes nor measures it, has no figures.
+    Where there is a verdict and no verify step, its row is the last. A step that only packs the artefact, and so
+    neither changes nor measures it, has no figures.
 
     Raises:
         BundleError: `verify` is not what verify.json holds.

@@ -21,8 +21,8 @@ class DistillConfig(FitConfig):
 
     teacher: tuple[str, ...] = Field(
         (),
-        description="a bundle's folder, one with '#' and its export (out/bundle#int8), or a .tflite; several are "
-        "averaged",
+        description="a bundle's folder, one with '#' and its export (out/bundle#int8), a .tflite, or within a recipe "
+        "step:ID, the network as that earlier step left it; several are averaged",
     )
     teacher_labels: tuple[Path, ...] = Field(
         (),
@@ -81,9 +81,16 @@ class DistillConfig(FitConfig):
 
     def files(self) -> tuple[Path, ...]:
         """What the teachers are read from."""
-        from featherlite.training.teachers.reference import references
+        from featherlite.training.teachers.reference import STEP, references
 
-        return tuple(file for one in references(self.teacher, self.teacher_labels) for file in one.files())
+        outside = [text for text in self.teacher if not text.startswith(STEP)]
+        return tuple(file for one in references(outside, self.teacher_labels) for file in one.files())
+
+    def earlier(self) -> tuple[str, ...]:
+        """The recipe's steps among the teachers."""
+        from featherlite.training.teachers.reference import steps_named
+
+        return steps_named(self.teacher)
 
     def folders(self) -> tuple[Path, ...]:
         """The unlabelled photos' folder, where one is named."""

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from featherlite.bundle import Bundle, Label
 from featherlite.errors import RequestError
+from featherlite.keys import recipe_keys, step_key
 from featherlite.preprocess import Preprocess
 from featherlite.step import Context, load_step
 from featherlite.training.augment.config import ALL_OFF
@@ -100,7 +101,6 @@ def test_one_teacher_may_be_named_without_a_list() -> None:
 
 
 def test_what_is_read_counts_in_the_key(color_bundle: Bundle, tmp_path: Path) -> None:
-    from featherlite.keys import step_key
     from featherlite.recipe import PlannedStep
 
     bundle = color_bundle.with_json("note.json", 1).save(tmp_path / "teacher")
@@ -126,6 +126,46 @@ def test_what_is_read_counts_in_the_key(color_bundle: Bundle, tmp_path: Path) ->
     keys.append(key())
     assert len(set(keys)) == 5
     assert key() == keys[-1]
+
+
+def test_an_earlier_step_of_the_recipe_teaches(color_photos: Path, tmp_path: Path) -> None:
+    from featherlite.recipe import parse_recipe
+    from featherlite.run import run_recipe, run_step
+
+    build = {"step": "build", "backbone": "feathernet", "input_px": 32, "width": 0.5}
+    pupil = {"step": "distill", "teacher": "step:{}", "epochs": 1, "views": 1, "batch": 8}
+    steps = [
+        {"step": "split", "near_duplicates": False},
+        build | {"id": "wide", "width": 0.6},
+        build | {"id": "narrow"},
+    ]
+
+    def recipe(teacher: str) -> Any:
+        return parse_recipe({"steps": [*steps, pupil | {"teacher": f"step:{teacher}"}]}, "test")
+
+    store, cache = tmp_path / "store", tmp_path / "cache"
+    run = run_recipe(recipe("wide"), color_photos, tmp_path / "out", store=store, cache=cache)
+    *_, wide, narrow, taught_ = run.bundle.history
+    (told,) = taught_.details["distill"]["teachers"]
+    assert (told["name"], told["parameters"]) == ("step:wide", wide.after.parameters)  # type: ignore[union-attr]
+    assert wide.after.parameters > narrow.after.parameters  # type: ignore[union-attr]
+    assert recipe_keys(recipe("narrow"), "photos") != recipe_keys(recipe("wide"), "photos")
+    with pytest.raises(RequestError, match="'wide' of a recipe, and runs by itself here"):
+        run_step("distill", run.bundle, None, {"teacher": "step:wide"}, data=color_photos)
+
+
+def test_the_key_is_that_of_the_teacher_and_not_of_its_name() -> None:
+    """Two roads of the same steps may call them the other way round."""
+    from featherlite.recipe import parse_recipe
+
+    build = {"step": "build", "backbone": "feathernet"}
+
+    def last_key(first: str, second: str) -> str:
+        steps = [{"step": "split"}, build | {"id": first}, build | {"id": second}]
+        return recipe_keys(parse_recipe({"steps": [*steps, {"step": "distill", "teacher": "step:a"}]}, "test"), "p")[-1]
+
+    assert last_key("a", "b") != last_key("b", "a")
+    assert last_key("a", "b") == last_key("a", "c")
 
 
 def test_opening_the_step_loads_no_framework() -> None:

@@ -45,7 +45,7 @@ class Classroom:
     def __init__(self, bundle: Bundle, config: DistillConfig, ctx: Context) -> None:
         self._bundle, self._config, self._ctx = bundle, config, ctx
         self._classes = tuple(label.name for label in bundle.labels)
-        named = references(config.teacher, config.teacher_labels)
+        named = references(config.teacher, config.teacher_labels, ctx.earlier)
         self._teachers = [open_teacher(one, config.teacher_input, bundle.preprocess) for one in named]
         for teacher in self._teachers:
             self._refuse_unfit(teacher)

@@ -1,11 +1,11 @@
-"""A teacher as a user names it: `folder` (a bundle), `folder#int8` (an export of one), `file.tflite`."""
+"""A teacher as a user names it: `folder` (a bundle), `folder#int8` (an export of one), `file.tflite`, `step:ID`."""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,10 @@ from featherlite.training.teachers.classes import labels_from, read_labels
 from featherlite.training.teachers.convention import InputWord, convention_of
 from featherlite.training.teachers.teacher import Teacher
 
-__all__ = ["Reference", "open_teacher", "references"]
+__all__ = ["STEP", "Reference", "open_teacher", "references", "steps_named"]
+
+STEP = "step:"
+"""Begins the name of a teacher that an earlier step of the same recipe left."""
 
 MAX_LABELS = 16 << 20
 
@@ -42,8 +45,17 @@ class Reference:
         return (of_run,) if of_run.is_file() and not own.is_file() else (own,)
 
 
-def references(named: Sequence[str], labels: Sequence[Path] = ()) -> tuple[Reference, ...]:
+def steps_named(named: Sequence[str]) -> tuple[str, ...]:
+    """The ids of the recipe's steps among these teachers."""
+    return tuple(text.removeprefix(STEP) for text in named if text.startswith(STEP))
+
+
+def references(
+    named: Sequence[str], labels: Sequence[Path] = (), earlier: Mapping[str, Path] | None = None
+) -> tuple[Reference, ...]:
     """What the texts mean; the labels files belong to the .tflite teachers among them, in their order.
+
+    `earlier` says where the results of the recipe's earlier steps lie, by id.
 
     Raises:
         RequestError: more labels files than .tflite teachers.
@@ -51,7 +63,9 @@ def references(named: Sequence[str], labels: Sequence[Path] = ()) -> tuple[Refer
     files, found = list(labels), []
     for text in named:
         path, export = Path(text), None
-        if "#" in text and not path.exists():
+        if text.startswith(STEP):
+            path = (earlier or {})[text.removeprefix(STEP)]
+        elif "#" in text and not path.exists():
             place, _, export = text.rpartition("#")
             path = Path(place)
         is_file = path.suffix == ".tflite" and not path.is_dir()
