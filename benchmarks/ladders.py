@@ -36,6 +36,8 @@ BEARABLE = [
 """A large network from scratch, at a size and for a time that two cores bear."""
 
 FOUR_A_SPECIES = ["split.test_files='*/4.jpg'", "split.val=0"]
+VALIDATED = ["split.test_files='*/4.jpg'", "split.val_files='*/3.jpg'"]
+"""Surgery needs validation photos: two a species are left to train on."""
 
 CASES: dict[str, tuple[str, str, str | None, list[str]]] = {
     # name: recipe, photos, weights file, overrides
@@ -46,7 +48,7 @@ CASES: dict[str, tuple[str, str, str | None, list[str]]] = {
     "flowers_avian-attention": ("avian-attention", "flowers", None, CLEAN + BEARABLE),
     "flowers_tinyml-birds": ("tinyml-birds", "flowers", None, []),
     "flowers_tinyml-birds-quick": ("tinyml-birds-quick", "flowers", None, []),
-    "birds_tinyml-mobilenet": ("tinyml-mobilenet", "birds", V2_BIRDS, []),
+    "birds_tinyml-mobilenet": ("tinyml-mobilenet", "birds", V2_BIRDS, VALIDATED),
     "birds_phone-inat": ("phone", "birds", V2_BIRDS, FOUR_A_SPECIES),
     "birds_phone-imagenet": ("phone", "birds", V2, FOUR_A_SPECIES),
 }
