@@ -59,16 +59,16 @@ def tflite(network: Any, photos: Any, kernels: str) -> bytes:
         for photo in network_input(photos):
             yield [photo[None]]
 
-    shape = (1, *network.input_shape[1:])
-    called = tf.function(lambda photo: network(photo, training=False))
-    concrete = called.get_concrete_function(tf.TensorSpec(shape, tf.float32))
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], network)
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.representative_dataset = representative
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    converter.inference_input_type = converter.inference_output_type = tf.int8
-    converter._experimental_disable_per_channel = kernels == "tensor"
-    return bytes(converter.convert())
+    signature = [tf.TensorSpec((1, *network.input_shape[1:]), tf.float32)]
+    with tempfile.TemporaryDirectory() as folder:
+        network.export(folder, format="tf_saved_model", input_signature=signature, verbose=False)
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.representative_dataset = representative
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        converter.inference_input_type = converter.inference_output_type = tf.int8
+        converter._experimental_disable_per_channel = kernels == "tensor"
+        return bytes(converter.convert())
 
 
 def answers_of(artefact: bytes, photos: Any) -> Any:
