@@ -92,6 +92,7 @@ def quantize_aware(bundle: Bundle, config: QuantizeAwareConfig, ctx: Context) ->
     facts: dict[str, Any] = {"points": len(scheme.activations), "kernels": config.kernels, "movement": config.movement}
     facts |= {"float_top1": _top1(network, judged), "rounded_top1": _top1(simulated, judged)}
     result = fit(simulated, train, judged, config, ctx)
+    result.warn(ctx)
     trained = settled(network, simulated, scheme, "trained")
     facts |= {"trained_top1": result.val_top1, "moved": _moved(scheme, trained)}
     ctx.record("quantize_aware", facts)

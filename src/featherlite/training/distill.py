@@ -113,5 +113,6 @@ def distill(bundle: Bundle, config: DistillConfig, ctx: Context) -> Bundle:
     train = room.photos(bundle.preprocess)
     guide = room.teaching()
     result = fit(network, train, val if len(val.labels) else None, config, ctx, guide)
+    result.warn(ctx)
     ctx.record("distill", room.facts(judged, result.val_top1, len(val.labels)))
     return bundle.with_network(network_bytes(network))

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from featherlite.training.judging import Judge
     from featherlite.training.phases import PhaseRun
 
-__all__ = ["FitConfig", "FitResult", "fit"]
+__all__ = ["NONE_BETTER", "FitConfig", "FitResult", "fit"]
+
+NONE_BETTER = "No epoch was better than the network it started from, which is kept as it came."
 
 CHECKPOINT = "fit.npz"
 RESCUE_FACTOR = 0.2
@@ -43,6 +45,14 @@ class FitResult:
     epochs: int
     stopped_early: bool
     curve: list[dict[str, Any]] = field(default_factory=list)
+
+    def warn(self, ctx: Context) -> None:
+        """Warns where the network was kept as it came: for steps that are nothing but a training.
+
+        After surgery that is no fault: often nothing had to heal.
+        """
+        if self.best_epoch == 0 and self.epochs:
+            ctx.warn(NONE_BETTER)
 
 
 def fit(
@@ -284,8 +294,6 @@ class _Fitting:
 
     def _result(self) -> FitResult:
         state, best, epochs = self.state, self.state.best, len(self.state.curve)
-        if best.epoch == 0 and state.epoch > 0:
-            self.ctx.warn("No epoch was better than the network it started from, which is kept as it came.")
         self.ctx.record("curve", state.curve)
         facts = {"best_epoch": best.epoch, "val_top1": best.top1, "val_loss": best.loss, "epochs": epochs}
         self.ctx.record("fit", facts | {"stopped_early": state.stopped_early, "rescues": state.rescues})

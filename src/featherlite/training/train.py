@@ -21,5 +21,5 @@ def train(bundle: Bundle, config: TrainConfig, ctx: Context) -> Bundle:
     network = load_network(bundle)
     photos = load_photos(bundle, "train", ctx)
     judged = load_photos(bundle, "val", ctx)
-    fit(network, photos, judged if len(judged.labels) else None, config, ctx)
+    fit(network, photos, judged if len(judged.labels) else None, config, ctx).warn(ctx)
     return bundle.with_network(network_bytes(network))
