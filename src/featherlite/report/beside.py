@@ -18,7 +18,8 @@ from featherlite.report.units import count_text, percent_text
 __all__ = ["Pair", "beside_document", "beside_table", "beside_view", "pairs_of"]
 
 Pair = dict[str, Any]
-"""One row of theirs with what this run has there, in JSON's types; `own` is None where the run has not come there."""
+"""One row of theirs with what this run has there, in JSON's types; `own` is None where the run has not come there, and
+`own_int8` the top-1 of the artefact made of that network, where one was scored on the same photos."""
 
 
 def pairs_of(rows: Sequence[Row], reference: Reference) -> list[Pair]:
@@ -27,12 +28,14 @@ def pairs_of(rows: Sequence[Row], reference: Reference) -> list[Pair]:
     `change` is how top-1 moved since their row before, in theirs and in the run's; the run's only where both were
     measured on the same photos. What they have and this run has not is passed over in the run's changes.
     """
-    own = {row["id"]: row for row in rows}
+    own, int8 = {row["id"]: row for row in rows}, _int8_of(rows)
     pairs: list[Pair] = []
     former: tuple[ReferenceRow, Row | None] | None = None
     for theirs in reference.rows:
         mine = own.get(theirs.step or "")
-        pair: Pair = {"theirs": theirs.model_dump(), "own": mine, "change": {"theirs": None, "own": None}}
+        rounded = int8.get(theirs.step or "")
+        pair: Pair = {"theirs": theirs.model_dump(), "own": mine, "own_int8": rounded}
+        pair["change"] = {"theirs": None, "own": None}
         if former is not None:
             before, row = former
             if theirs.top1 is not None and before.top1 is not None:
@@ -41,6 +44,18 @@ def pairs_of(rows: Sequence[Row], reference: Reference) -> list[Pair]:
         pairs.append(pair)
         former = theirs, mine or (former[1] if former else None)
     return pairs
+
+
+def _int8_of(rows: Sequence[Row]) -> dict[str, float]:
+    """By a step's id, the top-1 of the int8 artefact made of what it left, on the photos that scored the network."""
+    found: dict[str, float] = {}
+    network: Row | None = None
+    for row in rows:
+        if row["subject"] == "network":
+            network = row
+        elif row["subject"] == "int8" and network is not None and _change(network, row) is not None:
+            found.setdefault(network["id"], row["top1"]["value"])
+    return found
 
 
 def _change(former: Mapping[str, Any] | None, row: Mapping[str, Any] | None) -> float | None:
@@ -58,7 +73,9 @@ def beside_document(rows: Sequence[Row], reference: Reference | None) -> dict[st
 def beside_view(rows: Sequence[Row], reference: Reference) -> dict[str, Any]:
     """What the page's template shows: whose figures they are, how far they compare, and the pairs."""
     shown = {key for row in reference.rows for key, value in row.model_dump().items() if value is not None}
-    return {"name": reference.name, "note": reference.note, "pairs": pairs_of(rows, reference), "shown": shown}
+    pairs = pairs_of(rows, reference)
+    shown |= {"own_int8"} if any(pair["own_int8"] is not None for pair in pairs) else set()
+    return {"name": reference.name, "note": reference.note, "pairs": pairs, "shown": shown}
 
 
 def beside_table(rows: Sequence[Row], reference: Reference) -> Group:
@@ -72,13 +89,15 @@ def beside_table(rows: Sequence[Row], reference: Reference) -> Group:
         padding=(0, 1, 0, 0),
         header_style="bold",
     )
-    table.add_column("theirs", no_wrap=True, overflow="ellipsis", max_width=26)
+    pairs = pairs_of(rows, reference)
+    rounded = any(pair["own_int8"] is not None for pair in pairs)
+    table.add_column("theirs", no_wrap=True, overflow="ellipsis", max_width=22 if rounded else 26)
     for name in ("params", "top-1", "int8"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("here", no_wrap=True, overflow="ellipsis", max_width=16)
-    for name in ("params", "top-1"):
+    table.add_column("here", no_wrap=True, overflow="ellipsis", max_width=13 if rounded else 16)
+    for name in ("params", "top-1", *(["int8"] if rounded else [])):
         table.add_column(name, justify="right", no_wrap=True)
-    for pair in pairs_of(rows, reference):
+    for pair in pairs:
         theirs, own = pair["theirs"], pair["own"]
         table.add_row(
             Text(visible(theirs["title"])),
@@ -88,6 +107,7 @@ def beside_table(rows: Sequence[Row], reference: Reference) -> Group:
             Text(visible(theirs["step"] or "not walked"), "" if own else "dim"),
             _count(own["parameters"] if own else None),
             _percent(own["top1"]["value"] if own and own["top1"] else None),
+            *([_percent(pair["own_int8"])] if rounded else []),
         )
     return Group(table, Text(visible(" ".join(reference.note.split())), "dim"))
 

@@ -55,6 +55,9 @@ def test_rows_meet_by_step_and_changes_pass_over_what_was_not_walked(out: Path) 
     assert [pair["change"]["own"] for pair in pairs] == [None, None, pytest.approx(moved), None, None], (
         "the last but one was measured on other photos"
     )
+    assert [pair["own_int8"] for pair in pairs] == [by_id["quantize"]["top1"]["value"], None, None, None, None], (
+        "an artefact's top-1 stands beside the network that it was made of"
+    )
 
 
 def test_the_terminal_shows_both_at_eighty_columns(out: Path) -> None:
@@ -64,6 +67,7 @@ def test_the_terminal_shows_both_at_eighty_columns(out: Path) -> None:
     assert max(map(len, lines)) <= 80
     assert "Beside the [b]article[/b]\\x1b" in lines[0], "neither markup nor what a terminal would obey"
     assert next(line for line in lines if line.startswith("large")).split()[1:4] == ["4.49M", "95.0%", "train"]
+    assert lines[1].split() == ["theirs", "params", "top-1", "int8", "here", "params", "top-1", "int8"]
     assert "not walked" in next(line for line in lines if line.startswith("fewer"))
 
 
@@ -84,4 +88,5 @@ def test_the_page_shows_it_escaped(out: Path) -> None:
     assert "<i>photos" not in page
     assert "4,491,895" in page
     assert page.count("not walked") == 2
+    assert page.count(">int8</th>") == 2
     assert "Beside the" not in render_page(Bundle.open(out), None)
