@@ -15,6 +15,7 @@ from featherlite.history import Estimate, Measure, StepReport
 from featherlite.report.documents import RUNTIME_NAMES, ExportCheck, read_checks, spoken_check
 from featherlite.report.ladder_words import arena_text, stability_of, stability_text
 from featherlite.report.units import bytes_text, count_text, percent_text, points_text, seconds_text
+from featherlite.step import steps
 
 __all__ = ["Row", "changes", "ladder_rows", "ladder_table"]
 
@@ -124,9 +125,7 @@ def ladder_table(rows: Sequence[Row]) -> Group:
 
 
 def _row(report: StepReport, before: Measure | None, read_test: bool) -> Row:
-    measuring = read_test or report.step == "robustness"
-    packs = report.after is not None and report.after.subject != "network" and report.after == before
-    after = None if packs and not measuring else report.after
+    after = None if _packs(report, before) else report.after
     row: Row = {
         "step": report.step,
         "id": report.id,
@@ -138,7 +137,7 @@ def _row(report: StepReport, before: Measure | None, read_test: bool) -> Row:
         "bytes": after.bytes if after else None,
         "top1": _estimate(after.top1) if after else None,
         "top5": _estimate(after.top5) if after else None,
-        "measures_only": measuring and after is not None and _same(before, after),
+        "measures_only": (read_test or report.step == "robustness") and after is not None and _same(before, after),
         "seconds": round(report.seconds, 3),
         "warnings": _warnings(report),
     }
@@ -201,6 +200,12 @@ def _same(before: Measure | None, after: Measure) -> bool:
     """Whether the two weigh the same; what they score depends on the photos."""
     facts = ("subject", "input_px", "classes", "parameters", "macs", "bytes")
     return before is not None and all(getattr(before, name) == getattr(after, name) for name in facts)
+
+
+def _packs(report: StepReport, before: Measure | None) -> bool:
+    """Whether the step put what there was into a package, and left it and what was known of it as they were."""
+    entry = steps().get(report.step)
+    return report.after == before and before is not None and entry is not None and entry.room == "export"
 
 
 def _title(shared: Mapping[str, set[Any]], split: str | None) -> Text:

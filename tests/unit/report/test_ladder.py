@@ -165,6 +165,8 @@ def test_a_step_that_packs_the_artefact_has_no_figures() -> None:
     assert [rows[-1][key] for key in ("subject", "bytes", "top1", "measures_only")] == [None, None, None, False]
     assert changes(rows)[-1] is None
     assert drawn(rows).count("1.50 KB") == drawn(ladder_rows(history(), VERIFY)).count("1.50 KB")
+    again = ladder_rows([*history(), step("evaluate-2", verified, verified, test_reads=2)], VERIFY)
+    assert again[-1]["top1"] is not None, "what measures shows what it found, were it the same as before"
 
 
 def test_a_training_that_kept_the_network_as_it_came_is_no_measuring() -> None:

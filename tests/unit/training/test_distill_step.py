@@ -133,7 +133,7 @@ def test_an_earlier_step_of_the_recipe_teaches(color_photos: Path, tmp_path: Pat
     from featherlite.run import run_recipe, run_step
 
     build = {"step": "build", "backbone": "feathernet", "input_px": 32, "width": 0.5}
-    pupil = {"step": "distill", "teacher": "step:{}", "epochs": 1, "views": 1, "batch": 8}
+    pupil = {"step": "distill", "epochs": 1, "views": 1, "batch": 8}
     steps = [
         {"step": "split", "near_duplicates": False},
         build | {"id": "wide", "width": 0.6},
