@@ -75,7 +75,7 @@ class MissingExtraError(RequestError):
         self.extra = extra
         super().__init__(
             f"{what} needs the extra '{extra}', which is not installed.",
-            f"Install it with: pip install 'featherlite[{extra}]'",
+            f"Install it with: pip install 'featherlite[{extra}]', or pip install '.[{extra}]' in a checkout.",
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -146,7 +146,7 @@ def parse_recipe(
     planned = [plan for id_, entry in entries.items() if (plan := _plan(id_, entry, faults)) is not None]
     if len(planned) == len(entries):
         faults += _unmet(planned)
-    reference = _reference(document.get("reference"), entries, faults)
+    reference = _reference(document.get("reference"), faults)
     if faults:
         raise RecipeError(f"Recipe '{name}'", faults)
     return Recipe(
@@ -255,20 +255,15 @@ def _plan(id_: str, entry: dict[str, Any], faults: list[str]) -> PlannedStep | N
     return PlannedStep(id_, step, config)
 
 
-def _reference(document: Any, entries: Collection[str], faults: list[str]) -> Reference | None:
+def _reference(document: Any, faults: list[str]) -> Reference | None:
     """Somebody else's ladder; None where there is none, or a faulty one."""
     if document is None:
         return None
     try:
-        reference = Reference.model_validate(document)
+        return Reference.model_validate(document)
     except ValidationError as error:
         faults.extend(config_faults(error, Reference, "reference"))
         return None
-    faults += [
-        f"reference: the recipe has no step '{step}'. {did_you_mean(step, entries)}".strip()
-        for step in reference.strangers(entries)
-    ]
-    return reference
 
 
 def _unmet(planned: Sequence[PlannedStep]) -> list[str]:

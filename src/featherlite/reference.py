@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,9 @@ class _Table(BaseModel):
 class ReferenceRow(_Table):
     """One figure of somebody else's: the step of ours that it belongs to, and what they have there."""
 
-    step: str | None = Field(None, description="id of the step beside whose result it stands; none: not walked here")
+    step: str | None = Field(
+        None, description="id of the step beside whose result it stands; not walked where there is none"
+    )
     title: str = Field(min_length=1, max_length=60, description="what they call it")
     parameters: int | None = Field(None, ge=1)
     top1: float | None = Field(None, ge=0, le=1, description="of the network in float")
@@ -35,10 +37,6 @@ class Reference(_Table):
     name: str = Field(min_length=1, max_length=60)
     note: str = Field("", max_length=600, description="what is not alike: photos, classes, split")
     rows: tuple[ReferenceRow, ...] = Field(min_length=1, max_length=200)
-
-    def strangers(self, ids: Collection[str]) -> list[str]:
-        """The steps that rows name and that are none of `ids`."""
-        return [row.step for row in self.rows if row.step is not None and row.step not in ids]
 
 
 def read_reference(folder: Path) -> Reference | None:

@@ -157,7 +157,7 @@ def _output_text(softmax: bool) -> str:
   upload.tflite ends with a softmax in int8: probabilities in steps of 1/256. featherlite's own artefact has none."""
     return """\
   upload.tflite gives logits, not probabilities: the largest is the answer, and scores are below 0 and above 1. The
-  softmax of the logits are the probabilities; with --softmax true it is part of the file."""
+  softmax of the logits are the probabilities; without --no-softmax it is part of the file."""
 
 
 def _arena_text(arena: Arena) -> str:

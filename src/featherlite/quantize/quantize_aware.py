@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from featherlite.bundle import Bundle
 from featherlite.step import Context, step
-from featherlite.training.config import FitConfig
+from featherlite.training.teachers.config import TaughtConfig
 
 if TYPE_CHECKING:
     import keras
@@ -22,7 +22,7 @@ _SERVES = {"range_pace": "learned", "range_momentum": "moving"}
 """Settings that serve one movement of the ranges alone."""
 
 
-class QuantizeAwareConfig(FitConfig):
+class QuantizeAwareConfig(TaughtConfig):
     """What is rounded, how the ranges move, and how the network is trained meanwhile."""
 
     kernels: Literal["channel", "tensor"] = Field(
@@ -81,7 +81,9 @@ def quantize_aware(bundle: Bundle, config: QuantizeAwareConfig, ctx: Context) ->
     from featherlite.quantize.scheme import with_scheme
     from featherlite.quantize.simulation import fake_quantized, settled
     from featherlite.training.fit import fit
+    from featherlite.training.teachers.classroom import teaching_of
 
+    teaching = teaching_of(bundle, config, ctx)
     train, val = load_photos(bundle, "train", ctx), load_photos(bundle, "val", ctx)
     judged = val if len(val.labels) else None
     network = _prepared(bundle, ctx)
@@ -91,7 +93,7 @@ def quantize_aware(bundle: Bundle, config: QuantizeAwareConfig, ctx: Context) ->
     )
     facts: dict[str, Any] = {"points": len(scheme.activations), "kernels": config.kernels, "movement": config.movement}
     facts |= {"float_top1": _top1(network, judged), "rounded_top1": _top1(simulated, judged)}
-    result = fit(simulated, train, judged, config, ctx)
+    result = fit(simulated, train, judged, config, ctx, teaching())
     result.warn(ctx)
     trained = settled(network, simulated, scheme, "trained")
     facts |= {"trained_top1": result.val_top1, "moved": _moved(scheme, trained)}

@@ -17,7 +17,7 @@ from keras import ops
 from numpy.typing import NDArray
 
 from featherlite.models.surgery.blocks import ResidualBlock
-from featherlite.training.guide import LOGITS
+from featherlite.training.guide import LOGITS, Guide
 
 __all__ = ["Closing", "Fade", "Gate", "Penalized"]
 
@@ -81,10 +81,8 @@ class Fade:
 
     `former` still has the blocks; their branches stay as they are. `steps` is how many steps of training there will
     be, and `rate` their peak rate. `kind` anneal closes the gates evenly over these steps; penalty lets them learn to
-    close, which takes about two thirds of them where nothing speaks against it.
+    close, which takes about two thirds of them where nothing speaks against it. What `beside` teaches is taught too.
     """
-
-    views = 0
 
     def __init__(
         self,
@@ -95,18 +93,26 @@ class Fade:
         kind: Literal["anneal", "penalty"] = "anneal",
         rate: float = 1e-3,
         penalty: float = 0.5,
+        beside: Guide | None = None,
     ) -> None:
-        self.former, self.blocks, self.kind = former, {block.sum: block for block in blocks}, kind
+        self.former, self.blocks, self.kind, self.beside = former, {block.sum: block for block in blocks}, kind, beside
         self.steps, self.penalty, self.gain = steps, penalty, 3 / (rate * steps)
 
     @property
+    def views(self) -> int:
+        """Those of the guide beside it."""
+        return self.beside.views if self.beside else 0
+
+    @property
     def identity(self) -> str:
-        """Hash of the gates and of the branches behind them."""
+        """Hash of the gates, of the branches behind them, and of the guide beside it."""
         digest = hashlib.sha256(f"{self.kind} {self.steps} {self.penalty} {self.gain} {[*self.blocks]}".encode())
         for block in self.blocks.values():
             for name in block.branch:
                 for weight in getattr(self.former.get_layer(name), "weights", ()):
                     digest.update(weight.numpy().tobytes())
+        if self.beside:
+            digest.update(self.beside.identity.encode())
         return digest.hexdigest()
 
     def model(self, network: keras.Model) -> keras.Model:
@@ -127,20 +133,20 @@ class Fade:
 
         photo = keras.Input(self.former.input_shape[1:], name="photo")
         laid = keras.models.clone_model(self.former, input_tensors=photo, clone_function=clone, call_function=call)
-        gated = keras.Model(laid.inputs[0], {LOGITS: laid.outputs[0]})
+        gated = keras.Model(laid.inputs[0], laid.outputs[0], name=network.name)
         for layer in gated.layers:
             if layer.name not in kept and not isinstance(layer, Gate | keras.layers.InputLayer):
                 layer.trainable = False
                 layer.set_weights(self.former.get_layer(layer.name).get_weights())
-        return gated
+        return self.beside.model(gated) if self.beside else keras.Model(gated.inputs[0], {LOGITS: gated.outputs[0]})
 
     def losses(self) -> Mapping[str, tuple[keras.losses.Loss, float]]:
-        """None but the labels'."""
-        return {}
+        """Those of the guide beside it; without one none but the labels'."""
+        return self.beside.losses() if self.beside else {}
 
-    def targets(self, rows: NDArray[np.int64], view: int) -> Mapping[str, NDArray[Any]]:  # noqa: ARG002
-        """None but the labels."""
-        return {}
+    def targets(self, rows: NDArray[np.int64], view: int) -> Mapping[str, NDArray[Any]]:
+        """Those of the guide beside it; without one none but the labels."""
+        return self.beside.targets(rows, view) if self.beside else {}
 
     def _gate(self, name: str) -> Gate:
         if self.kind == "anneal":

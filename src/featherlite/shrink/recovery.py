@@ -8,7 +8,7 @@ around them, and at last all.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -22,7 +22,7 @@ from featherlite.models.named import HEAD
 from featherlite.preprocess import Preprocess
 from featherlite.shrink.milestones import Reached, reach
 from featherlite.step import Context
-from featherlite.training.config import FitConfig
+from featherlite.training.teachers.config import TaughtConfig
 
 if TYPE_CHECKING:
     import keras
@@ -36,7 +36,7 @@ SAMPLE = 5
 """The stream of random numbers that picks the photos for BatchNorm's statistics."""
 
 
-class RecoveryConfig(FitConfig):
+class RecoveryConfig(TaughtConfig):
     """How a network is trained after surgery, and what it may lose."""
 
     head_epochs: int = Field(0, ge=0, le=1000, description="epochs for the head alone before each stage; 0 skips them")
@@ -65,22 +65,33 @@ class RecoveryConfig(FitConfig):
 
 @dataclass(frozen=True)
 class Ward:
-    """Where networks recover: photos, config, and the validation that decides what is good enough."""
+    """Where networks recover: photos, config, the validation that decides what is good enough, and who teaches.
+
+    `teaching` gives the guide that a teacher is to recovery, None without one; it is asked where first something is to
+    be taught.
+    """
 
     train: PhotoSet
     val: PhotoSet | None
     config: RecoveryConfig
+    teaching: Callable[[], Guide | None] = lambda: None
 
     @classmethod
     def open(cls, bundle: Bundle, config: RecoveryConfig, ctx: Context, preprocess: Preprocess | None = None) -> Ward:
-        """The ward of a bundle's photos, at the bundle's input size or another contract's."""
+        """The ward of a bundle's photos, at the bundle's input size or another contract's.
+
+        Raises:
+            RequestError: a teacher is named that cannot teach this network.
+            BundleError: the teacher's bundle is damaged.
+        """
         from featherlite.data.photos import load_photos
+        from featherlite.training.teachers.classroom import teaching_of
 
         train = load_photos(bundle, "train", ctx, preprocess)
         val = load_photos(bundle, "val", ctx, preprocess)
         if not len(val.labels):
             ctx.warn("There are no validation photos: nothing tells when too much was taken away.")
-        return cls(train, val if len(val.labels) else None, config)
+        return cls(train, val if len(val.labels) else None, config, teaching_of(bundle, config, ctx))
 
     def top1(self, network: keras.Model) -> float | None:
         """Validation top-1 in 0..1; None without validation photos."""
@@ -128,7 +139,8 @@ class Ward:
         """The network after its recovery from a change at the layers `touched`: stage by stage, each a milestone.
 
         The best epoch of each stage is kept, and the network as it came where none was better. `facts` has `top1`
-        (validation; None without), and `stages`: what each reached and how many layers it trained.
+        (validation; None without), and `stages`: what each reached and how many layers it trained. A `guide` takes the
+        place of the ward's own teacher.
         """
         rings = self._rings(network, touched)
         reached, stages = Reached(network), []
@@ -148,7 +160,7 @@ class Ward:
         try:
             has_head = any(layer.trainable and layer.name.startswith(HEAD) for layer in network.layers)
             config = self.config if has_head else self.config.model_copy(update={"head_epochs": 0})
-            result = fit(network, self.train, self.val, config, ctx, guide)
+            result = fit(network, self.train, self.val, config, ctx, guide or self.teaching())
         finally:
             for layer, flag in zip(network.layers, flags, strict=True):
                 layer.trainable = flag

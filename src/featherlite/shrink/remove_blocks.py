@@ -206,7 +206,15 @@ class _Surgery:
         config, photos = self.config, len(self.ward.train.labels)
         steps = steps_per_epoch(photos, config.batch * config.accumulate) * config.accumulate * config.fade_epochs
         kind: Literal["anneal", "penalty"] = "penalty" if config.fade == "penalty" else "anneal"
-        guide = Fade(network, blocks, steps, kind=kind, rate=config.rate, penalty=config.fade_penalty)
+        guide = Fade(
+            network,
+            blocks,
+            steps,
+            kind=kind,
+            rate=config.rate,
+            penalty=config.fade_penalty,
+            beside=self.ward.teaching(),
+        )
         whole = {"epochs": config.fade_epochs, "stages": 1, "head_epochs": 0, "patience": 0}
         course = config.model_copy(update=whole | {"progressive": (), "progressive_augment": False})
         return replace(self.ward, config=course).recover(cut, (), ctx, "fade", guide)

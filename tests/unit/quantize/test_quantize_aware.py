@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from featherlite.bundle import Bundle
 from featherlite.data.photos import load_photos
-from featherlite.errors import BundleError
+from featherlite.errors import BundleError, RequestError
 from featherlite.models.logits import network_logits
 from featherlite.models.network import load_network, network_bytes
 from featherlite.quantize.points import points
@@ -24,6 +24,7 @@ from featherlite.quantize.simulation import fake_quantized
 from featherlite.runtime.interpreter import open_runtime
 from featherlite.step import Context, Silent
 from featherlite.training.config import FitConfig
+from featherlite.training.teachers.config import TaughtConfig
 
 from ..stopping import StopError, Stopping
 
@@ -169,8 +170,21 @@ def test_every_key_changes_the_result(key: str, trained: Callable[..., Outcome])
     assert [first[0].read(name) for name in files] != [second[0].read(name) for name in files]
 
 
+def test_a_teacher_is_listened_to(
+    normed: Bundle, color_bundle: Bundle, trained: Callable[..., Outcome], make_context: MakeContext
+) -> None:
+    """Of the float network, say, which knows more than the labels tell."""
+    plain, by_itself, by_another = (
+        trained(**keys)[0].read("model.keras")
+        for keys in ({}, {"teacher": (str(normed.home),)}, {"teacher": (str(color_bundle.home),)})
+    )
+    assert len({plain, by_itself, by_another}) == 3
+    with pytest.raises(RequestError, match="there is no nowhere"):
+        quantize_aware(normed, QuantizeAwareConfig(teacher=("nowhere",)), make_context())
+
+
 def test_no_key_of_its_own_is_left_out() -> None:
-    own = set(QuantizeAwareConfig.model_fields) - set(FitConfig.model_fields)
+    own = set(QuantizeAwareConfig.model_fields) - set(TaughtConfig.model_fields)
     changed = {
         name
         for name, field in FitConfig.model_fields.items()

@@ -97,6 +97,36 @@ def test_the_identity_tells_fades_apart() -> None:
     assert Fade(former, blocks, 8).identity == fades[0].identity
 
 
+def test_a_teacher_beside_the_gates_is_listened_to() -> None:
+    class Teacher:
+        views, identity = 3, "who"
+
+        def model(self, network: Any) -> Any:
+            soft = keras.layers.Identity(name="soft")(network.outputs[0])
+            return keras.Model(network.inputs[0], {LOGITS: network.outputs[0], "soft": soft})
+
+        def losses(self) -> Any:
+            return {"soft": (keras.losses.MeanSquaredError(), 0.5)}
+
+        def targets(self, rows: Any, view: int) -> Any:
+            return {"soft": (rows, view)}
+
+    former, teacher = network(), Teacher()
+    blocks = residual_blocks(former)
+    cut = without_blocks(former, blocks)
+    fade = Fade(former, blocks, 8, beside=teacher)
+    gated = fade.model(cut)
+    assert set(gated.output) == {LOGITS, "soft"}
+    assert sum(isinstance(layer, Gate) for layer in gated.layers) == 2
+    assert gated.get_layer("stem") is cut.get_layer("stem")
+    for answer in gated.predict_on_batch(PHOTOS).values():
+        np.testing.assert_array_equal(answer, former.predict_on_batch(PHOTOS))
+    assert (fade.views, set(fade.losses()), fade.targets(ROWS, 2)["soft"][1]) == (3, {"soft"}, 2)
+    alone = Fade(former, blocks, 8)
+    assert (alone.views, alone.losses(), alone.targets(ROWS, 2)) == (0, {}, {})
+    assert alone.identity != fade.identity
+
+
 @pytest.mark.parametrize("kind", ["anneal", "penalty"])
 def test_what_comes_out_of_the_training_is_the_ordinary_network(kind: Any, tmp_path: Path) -> None:
     former = network()

@@ -12,6 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from featherlite.bundle import Bundle
+from featherlite.errors import RequestError
 from featherlite.models.network import load_network, network_bytes
 from featherlite.shrink.milestones import Reached, reach
 from featherlite.shrink.recovery import RecoveryConfig, Ward, distances
@@ -87,6 +88,36 @@ def network_of(ctx: Context, name: str) -> Any:
     from featherlite.models.network import network_from
 
     return network_from(Path(ctx.resume / f"{name}.keras"))
+
+
+def test_a_teacher_guides_recovery(color_bundle: Bundle, make_context: Any) -> None:
+    """The labels' share is nothing and the teacher calls blue what is red: that is what is learned."""
+    teacher = load_network(color_bundle)
+    kernel, bias = teacher.get_layer("head_logits").get_weights()
+    teacher.get_layer("head_logits").set_weights([kernel[:, ::-1], bias[::-1]])
+    ctx = make_context()
+    wrong = color_bundle.with_network(network_bytes(teacher)).save(ctx.scratch / "wrong")
+    keys: dict[str, Any] = {"epochs": 12, "rate": 0.05, "stages": 1, "augment": 0, "alpha": 1.0, "temperature": 1.0}
+    config = RecoveryConfig(**(QUICK | keys), teacher=(str(wrong.home),))
+    ward = Ward.open(color_bundle, config, ctx)
+    assert ward.teaching() is ward.teaching(), "asked once, however often the network recovers"
+    blind = Ward(ward.train, None, config, ward.teaching)  # validation photos would give back what is wrong
+    healed = blind.recover(load_network(color_bundle), ["head_logits"], ctx, "heal")
+    photos = ward.train.images[:].astype(np.float32) / 128 - 1
+    answers = healed.network.predict_on_batch(photos).argmax(axis=1)
+    assert (answers == 2 - ward.train.labels).mean() > 0.9
+
+
+def test_a_teacher_that_cannot_teach_is_refused_before_anything_trains(color_bundle: Bundle, make_context: Any) -> None:
+    with pytest.raises(RequestError, match="there is no nowhere"):
+        Ward.open(color_bundle, RecoveryConfig(teacher=("nowhere",)), make_context())
+
+
+@pytest.mark.parametrize("idle", [{"temperature": 2.0}, {"kind": "both"}, {"views": 0}, {"teacher_input": "unit"}])
+def test_settings_of_a_teacher_need_one(idle: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match="does nothing without a teacher"):
+        RecoveryConfig(**idle)
+    assert RecoveryConfig(teacher=("step:train",), **idle).earlier() == ("train",)
 
 
 def test_a_drop_is_held_against_what_came() -> None:

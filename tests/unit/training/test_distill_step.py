@@ -78,7 +78,7 @@ def test_photos_in_pairs_are_refused(student: Bundle, color_bundle: Bundle, fres
         {"temperature": 0.0},
         {"kind": "hints"},
         {"views": -1},
-        {"progressive_augment": True, "progressive": [8]},
+        {"progressive_augment": True, "progressive": [8], "teacher": "bundle"},
     ],
 )
 def test_settings_that_teach_nothing_are_refused(options: dict[str, Any]) -> None:

@@ -241,6 +241,17 @@ def test_a_labels_file_needs_a_tflite(tmp_path: Path) -> None:
     assert two.path == Path("bundle")
 
 
+def test_a_step_teaches_within_its_recipe_alone(tmp_path: Path) -> None:
+    earlier = {"train": tmp_path}
+    (one,) = references(["step:train"], earlier=earlier)
+    assert (one.text, one.path) == ("step:train", tmp_path)
+    with pytest.raises(RequestError, match="no earlier step 'trian'") as refusal:
+        references(["step:trian"], earlier=earlier)
+    assert refusal.value.hint == "Did you mean 'train'?"
+    with pytest.raises(RequestError, match="no earlier step 'train'"):
+        references(["step:train"])
+
+
 def test_what_is_no_teacher_is_refused(color_bundle: Bundle, tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="there is no"):
         teacher_of(str(tmp_path / "absent"))

@@ -1,7 +1,10 @@
-"""A distillation made ready: the teachers opened and checked, the photos gathered, the teachers judged and asked."""
+"""Teachers made ready: the teachers opened and checked, the photos gathered, the teachers judged and asked."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,15 +28,15 @@ from featherlite.training.teachers.unlabelled import Joining, joining_photos
 from featherlite.training.teachers.views import ViewedPhotos
 
 if TYPE_CHECKING:
-    from featherlite.training.distill import DistillConfig
+    from featherlite.training.teachers.config import TaughtConfig
 
-__all__ = ["Classroom"]
+__all__ = ["Classroom", "teaching_of"]
 
 Floats = NDArray[np.float32]
 
 
 class Classroom:
-    """Teachers and photos of one distillation.
+    """Teachers and photos of one training.
 
     Raises:
         RequestError: a teacher is absent, no classifier, of another shape, of other classes where the same are needed,
@@ -42,7 +45,7 @@ class Classroom:
         DataError: the unlabelled photos cannot be used.
     """
 
-    def __init__(self, bundle: Bundle, config: DistillConfig, ctx: Context) -> None:
+    def __init__(self, bundle: Bundle, config: TaughtConfig, ctx: Context, unlabelled: Path | None = None) -> None:
         self._bundle, self._config, self._ctx = bundle, config, ctx
         self._classes = tuple(label.name for label in bundle.labels)
         named = references(config.teacher, config.teacher_labels, ctx.earlier)
@@ -50,8 +53,8 @@ class Classroom:
         for teacher in self._teachers:
             self._refuse_unfit(teacher)
         self._joining: Joining | None = None
-        if config.unlabelled is not None:
-            self._joining = joining_photos(bundle, config.unlabelled, ctx)
+        if unlabelled is not None:
+            self._joining = joining_photos(bundle, unlabelled, ctx)
         rows = read_splits(bundle).of("train")
         self._known = list(zip(rows.path, rows.sha256, strict=True))
         self._new = list(self._joining.photos) if self._joining else []
@@ -213,3 +216,11 @@ def _estimate(logits: Floats, labels: NDArray[np.int64]) -> Estimate:
 
 def _dumped(estimate: Estimate | None) -> dict[str, Any] | None:
     return None if estimate is None else estimate.model_dump()
+
+
+def teaching_of(bundle: Bundle, config: TaughtConfig, ctx: Context) -> Callable[[], Teaching | None]:
+    """Gives the guide of a training that may have teachers; None without them.
+
+    They are opened and checked now, as `Classroom` does, and asked once, where it is first called for.
+    """
+    return cache(Classroom(bundle, config, ctx).teaching) if config.teacher else lambda: None

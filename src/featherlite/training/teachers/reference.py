@@ -58,13 +58,13 @@ def references(
     `earlier` says where the results of the recipe's earlier steps lie, by id.
 
     Raises:
-        RequestError: more labels files than .tflite teachers.
+        RequestError: more labels files than .tflite teachers, or a step that is not among the earlier ones.
     """
     files, found = list(labels), []
     for text in named:
         path, export = Path(text), None
         if text.startswith(STEP):
-            path = (earlier or {})[text.removeprefix(STEP)]
+            path = _left_by(text.removeprefix(STEP), earlier or {})
         elif "#" in text and not path.exists():
             place, _, export = text.rpartition("#")
             path = Path(place)
@@ -75,6 +75,15 @@ def references(
             f"teacher_labels: {files[0]} belongs to no teacher.", "Give one labels file for each .tflite teacher."
         )
     return tuple(found)
+
+
+def _left_by(step: str, earlier: Mapping[str, Path]) -> Path:
+    if step not in earlier:
+        raise RequestError(
+            f"teacher: there is no earlier step '{step}' of a recipe here.",
+            did_you_mean(step, earlier) or "Give the folder of its bundle.",
+        )
+    return earlier[step]
 
 
 def open_teacher(reference: Reference, stated: InputWord, like: Preprocess) -> Teacher:
