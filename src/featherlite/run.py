@@ -219,6 +219,7 @@ def _execute(
     for folder in (scratch, resume):
         folder.mkdir(parents=True, exist_ok=True)
     context = Context(around.seed, scratch, resume, around.cache, around.data, around.progress, earlier=earlier or {})
+    context.asked = f"{plan.step.name} {plan.config.model_dump_json(exclude_defaults=True)}"
     started, clock = datetime.now(UTC), time.monotonic()
     if "network" in plan.step.needs | plan.step.provides:
         from featherlite.models.framework import start_keras

@@ -7,6 +7,7 @@ step name, sub-command and recipe key are the same word.
 from __future__ import annotations
 
 import ast
+import hashlib
 import importlib
 import inspect
 import logging
@@ -111,6 +112,14 @@ class Context:
     """The context that this one is a part of."""
     earlier: Mapping[str, Path] = field(default_factory=dict)
     """Where the results of the recipe's steps before this one are stored, by id; empty where it runs by itself."""
+    asked: str = ""
+    """What the step was asked for: its name and the settings that are not its defaults."""
+    epoch_shift: int = 0
+    """Added to the number of an epoch wherever random numbers are drawn.
+
+    A step that trains once has 0. Parts have numbers of their own, those of another step others than these: else each
+    would begin with the same photos in the same cuts as the one before it.
+    """
 
     def part(self, name: str) -> Context:
         """The context of a part of this step's work, with folders of its own; what it records stands under `parts`.
@@ -121,7 +130,9 @@ class Context:
         for folder in (scratch, resume):
             folder.mkdir(parents=True, exist_ok=True)
         details = self.details.setdefault("parts", {}).setdefault(name, {})
-        return replace(self, scratch=scratch, resume=resume, details=details, whole=self)
+        digest = hashlib.sha256(f"{self.asked} {self.epoch_shift} {name}".encode()).digest()
+        shift = int.from_bytes(digest[:4], "big") // 2  # with an epoch added still below 2^32, as seeds must be
+        return replace(self, scratch=scratch, resume=resume, details=details, whole=self, epoch_shift=shift)
 
     def record(self, key: str, value: Any) -> None:
         """Keeps a fact (JSON) in the step's report: a curve, a choice, a warning. Never a claim of success."""

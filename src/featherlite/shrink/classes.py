@@ -115,9 +115,17 @@ def mend_head(ward: Ward, network: keras.Model, ctx: Context, name: str) -> list
 
     passed, sets = [Reached(network, {"top1": ward.top1(network), "layers": []})], _head_sets(network)
     for number, layers in enumerate(sets, start=1):
-        passed.append(train_alone(ward, passed[-1].network, layers, ctx, f"{name}-alone-{number}"))
-    outward = ward.recover(passed[-1].network, sets[0], ctx, name)
+        passed.append(train_alone(ward, _further(passed, ctx), layers, ctx, f"{name}-alone-{number}"))
+    outward = ward.recover(_further(passed, ctx), sets[0], ctx, name)
     return [*passed, outward] if outward.facts["stages"] else passed
+
+
+def _further(passed: Sequence[Reached], ctx: Context) -> keras.Model:
+    """The last network that was passed, as one of its own: training changes a network in place."""
+    from featherlite.models.surgery.rebuild import rebuild
+    from featherlite.shrink.selective import settled
+
+    return settled(rebuild(passed[-1].network), ctx.seed)
 
 
 def listed(names: Sequence[str]) -> str:

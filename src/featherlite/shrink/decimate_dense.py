@@ -47,6 +47,11 @@ def decimate_dense(bundle: Bundle, config: DecimateDenseConfig, ctx: Context) ->
             "Give a smaller min_units, or leave the step out.",
         )
     ward = Ward.open(bundle, config, ctx)
+    if ward.val is None and config.max_steps == type(config).model_fields["max_steps"].default:
+        raise RequestError(
+            "Without validation photos nothing tells how far down accuracy bears.",
+            "Set max_steps, or split with a share for val.",
+        )
     reference = ward.top1(network)
     start: dict[str, Any] = {"units": _units(network, names), "parameters": count_parameters(network)}
     good, steps, why = network, [start | {"top1": reference}], ""

@@ -107,10 +107,10 @@ class Fade:
     def identity(self) -> str:
         """Hash of the gates, of the branches behind them, and of the guide beside it."""
         digest = hashlib.sha256(f"{self.kind} {self.steps} {self.penalty} {self.gain} {[*self.blocks]}".encode())
-        for block in self.blocks.values():
-            for name in block.branch:
-                for weight in getattr(self.former.get_layer(name), "weights", ()):
-                    digest.update(weight.numpy().tobytes())
+        behind = {name for block in self.blocks.values() for name in block.branch}
+        for layer in self.former.layers:  # a branch has bare operations too, which are no layers
+            for weight in layer.weights if layer.name in behind else ():
+                digest.update(weight.numpy().tobytes())
         if self.beside:
             digest.update(self.beside.identity.encode())
         return digest.hexdigest()

@@ -78,7 +78,7 @@ def grow_back(bundle: Bundle, config: GrowBackConfig, ctx: Context) -> Bundle:
             "largest_change": grown.facts["largest_change"],
         },
     )
-    if before is not None and after is not None and after <= before:
+    if config.epochs and before is not None and after is not None and after <= before:
         ctx.warn(f"Growing did not help: validation top-1 was {before:.3f} and is {after:.3f}. Train longer (epochs).")
     return bundle.with_network(network_bytes(trained.network))
 

@@ -53,8 +53,8 @@ class PruneOutputsConfig(SelectiveConfig):
         return "" if self._asked(set(WAYS)) else f"needs to know which classes go: give one of {', '.join(WAYS)}."
 
     def files(self) -> tuple[Path, ...]:
-        """The lists that are named."""
-        return tuple(file for file in (self.drop_file, self.keep_file) if file is not None)
+        """The lists that are named, and what a teacher is read from."""
+        return (*super().files(), *(file for file in (self.drop_file, self.keep_file) if file is not None))
 
 
 @step(needs=("splits", "network", "labels", "preprocess"), provides=("network", "splits", "labels"))

@@ -60,7 +60,13 @@ class RecoveryConfig(TaughtConfig):
     def _has_stages_of_its_own(self) -> RecoveryConfig:
         if self.unlock is not None or self.unlock_stages:
             raise ValueError("unlock and unlock_stages do nothing here: stages says how the network recovers")
+        if self.teacher and not self.listens():
+            raise ValueError("teacher does nothing where no epoch is left in which it is listened to")
         return self
+
+    def listens(self) -> bool:
+        """Whether there are epochs that a teacher guides."""
+        return self.epochs > 0 or self.head_epochs > 0
 
 
 @dataclass(frozen=True)
@@ -168,10 +174,10 @@ class Ward:
 
     def _rings(self, network: keras.Model, touched: Collection[str]) -> list[set[str]]:
         """The layers that train in each stage: those within a distance of the change that grows to all of them."""
-        if not self.config.epochs:
+        if not (self.config.epochs or self.config.head_epochs):
             return []
         away = distances(network, touched)
-        if self.config.stages == 1 or not touched:
+        if self.config.stages == 1 or not touched or not self.config.epochs:
             return [set(away)]
         nearest = 1  # the changed layers, and those that feed on them or feed them
         reaches = np.linspace(nearest, max(nearest, *away.values()), self.config.stages).round().astype(int)

@@ -77,6 +77,10 @@ class RemoveBlocksConfig(RecoveryConfig):
             raise ValueError("fade cannot be taught on mixed photos: set mixup and cutmix to 0, or fade to 'none'")
         return self
 
+    def listens(self) -> bool:
+        """While branches fade, too."""
+        return super().listens() or self.fade != "none"
+
     def _changed(self, key: str) -> bool:
         return bool(getattr(self, key) != type(self).model_fields[key].default)
 

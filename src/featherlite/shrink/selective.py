@@ -30,7 +30,7 @@ class SelectiveConfig(RecoveryConfig):
         10,
         ge=0,
         le=1000,
-        description="epochs for the changed layers alone, before the stages of recovery; 0 skips them",
+        description="epochs for the changed layers alone, by the labels, before the stages of recovery; 0 skips them",
     )
     changed_rate: float = Field(3e-3, gt=0, le=1, description="peak learning rate of these epochs")
 

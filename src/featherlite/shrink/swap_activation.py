@@ -80,6 +80,10 @@ class SwapActivationConfig(RecoveryConfig):
             raise ValueError(f"source and target are both {self.target}")
         return self
 
+    def listens(self) -> bool:
+        """Once everything is swapped, too."""
+        return super().listens() or self.final_epochs > 0
+
 
 @dataclass(frozen=True)
 class _Task:

@@ -98,7 +98,7 @@ class _Fitting:
         self.network, self.train, self.val, self.config, self.ctx, self.guide = network, train, val, config, ctx, guide
         self.path = ctx.resume / CHECKPOINT
         identity = "" if guide is None else guide.identity
-        self.fingerprint = fingerprint(network, train, val, config, ctx.seed, identity)
+        self.fingerprint = fingerprint(network, train, val, config, ctx, identity)
         self.state = FitState()
         self.guided: Guided | None = None
         self.judge: Judge
@@ -200,7 +200,7 @@ class _Fitting:
         return self.state.found_rate
 
     def _epoch(self, phase: Phase, run: PhaseRun, *, is_last: bool) -> None:
-        state, started = self.state, time.perf_counter()
+        state, ctx, started = self.state, self.ctx, time.perf_counter()
         number = state.epoch + 1
         reached = "" if state.best.top1 is None else f", validation {state.best.top1:.1%}"
 
@@ -211,7 +211,7 @@ class _Fitting:
         from featherlite.training.phases import NotFiniteError
 
         try:
-            loss, top1 = run.epoch(number, tell)
+            loss, top1 = run.epoch(ctx.epoch_shift + number, tell)
             run.optimizer.swap_averages()
             run.store()
             judged = self.judge.judge(state, run, number, top1)

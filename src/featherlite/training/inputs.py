@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import keras
 
     from featherlite.data.photos import PhotoSet
+    from featherlite.step import Context
 
 __all__ = ["check_config", "check_photos", "fingerprint"]
 
@@ -58,10 +59,10 @@ def check_config(network: keras.Model, val: PhotoSet | None, config: FitConfig, 
 
 
 def fingerprint(
-    network: keras.Model, train: PhotoSet, val: PhotoSet | None, config: FitConfig, seed: int, identity: str = ""
+    network: keras.Model, train: PhotoSet, val: PhotoSet | None, config: FitConfig, ctx: Context, identity: str = ""
 ) -> str:
     """Hash of what a fit's result depends on: a stored state of anything else is not gone on with."""
-    digest = hashlib.sha256(f"{config.model_dump_json()} {seed} {identity}".encode())
+    digest = hashlib.sha256(f"{config.model_dump_json()} {ctx.seed} {ctx.epoch_shift} {identity}".encode())
     for photos in (train, val):
         if photos is not None:
             digest.update("\0".join((*photos.paths, *photos.classes)).encode() + photos.labels.tobytes())

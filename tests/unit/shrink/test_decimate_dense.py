@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from featherlite.bundle import Bundle
+from featherlite.data.splits import Splits, read_splits, write_splits
 from featherlite.errors import RequestError
 from featherlite.models.network import load_network
 from featherlite.shrink.recovery import Ward
@@ -79,6 +80,14 @@ def test_requests_that_cannot_be_met(color_bundle: Bundle, dense_bundle: Bundle,
         run("decimate_dense", dense_bundle, make_context(), layers=["head_dens1"])
     with pytest.raises(RequestError, match=r"no hidden dense layer.*head=dense"):
         run("decimate_dense", color_bundle, make_context())
+
+
+def test_without_validation_photos_an_end_must_be_given(dense_bundle: Bundle, make_context: Any) -> None:
+    rows = [(*row[:4], "train" if row[4] == "val" else row[4]) for row in read_splits(dense_bundle).rows()]
+    bundle = dense_bundle.with_files({"splits.parquet": write_splits(Splits.from_rows(rows))})
+    with pytest.raises(RequestError, match="Without validation photos nothing tells how far"):
+        run("decimate_dense", bundle, make_context(), **STILL)
+    assert units(run("decimate_dense", bundle, make_context(), max_steps=1, max_drop=1, **STILL)) == (16, 8)
 
 
 @pytest.mark.slow

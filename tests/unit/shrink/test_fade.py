@@ -97,6 +97,22 @@ def test_the_identity_tells_fades_apart() -> None:
     assert Fade(former, blocks, 8).identity == fades[0].identity
 
 
+def test_a_branch_may_hold_bare_operations() -> None:
+    """As the squeeze-excite of MobileNetV3, whose gate is ReLU6(x + 3) / 6."""
+    photo = keras.Input((8, 8, 3), name="photo")
+    x = keras.layers.Conv2D(6, 1, name="stem")(photo)
+    y = keras.layers.ReLU(6.0, name="gate")(keras.layers.Conv2D(6, 1, name="conv")(x) + 3.0) * (1 / 6)
+    x = keras.layers.GlobalAveragePooling2D(name="head_pool")(keras.layers.Add(name="sum")([x, y]))
+    former = keras.Model(photo, keras.layers.Dense(3, name="head_logits")(x))
+    (block,) = residual_blocks(former)
+    fade = Fade(former, [block], 8)
+    before = fade.identity
+    former.get_layer("conv").bias.assign(np.ones(6))
+    assert fade.identity != before
+    gated = fade.model(without_blocks(former, [block]))
+    np.testing.assert_array_equal(gated.predict_on_batch(PHOTOS)[LOGITS], former.predict_on_batch(PHOTOS))
+
+
 def test_a_teacher_beside_the_gates_is_listened_to() -> None:
     class Teacher:
         views, identity = 3, "who"

@@ -204,6 +204,22 @@ def test_what_the_former_classes_may_lose(make_context: Any) -> None:
     assert _taken(ward, [None, None], None, ctx) == 1
 
 
+def test_networks_that_were_passed_stay_what_they_were(color_bundle: Bundle, make_context: Any) -> None:
+    """The last stage in which the former classes hold is taken afterwards: no later stage may have changed it."""
+    from featherlite.shrink.classes import mend_head
+    from featherlite.shrink.grow_outputs import GrowOutputsConfig
+
+    network = dense_network(12)
+    network.get_layer("head_logits").set_weights([np.zeros((12, 3)), np.zeros(3)])
+    config, ctx = GrowOutputsConfig(**EAGER), make_context()  # type: ignore[arg-type]
+    ward = Ward.open(color_bundle, config, ctx)
+    passed = mend_head(ward, network, ctx, "more")
+    assert len(passed) == 4
+    assert passed[0].facts["top1"] != passed[1].facts["top1"]
+    for one in passed:
+        assert ward.top1(one.network) == one.facts["top1"]
+
+
 @pytest.mark.slow
 def test_it_recovers_from_the_output_layer_on_however_often_it_is_killed(
     color_bundle: Bundle, photos: Path, at: Any

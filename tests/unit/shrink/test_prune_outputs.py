@@ -119,6 +119,8 @@ def test_what_it_needs_counts_before_anything_runs(tmp_path: Path) -> None:
     given = config(drop_file=tmp_path / "list.txt")
     assert not given.lacking()
     assert given.files() == (tmp_path / "list.txt",), "another list is another result"
+    taught = config(drop_file=tmp_path / "list.txt", teacher=("big",))
+    assert taught.files() == (Path("big/bundle.json"), tmp_path / "list.txt"), "another teacher is, too"
 
 
 def test_keeping_all_changes_nothing(color_bundle: Bundle, make_context: Any) -> None:

@@ -145,6 +145,67 @@ def test_what_was_lost_by_hand(photos: int, top1: float | None, reference: float
     assert ward.lost(top1, reference) == why
 
 
+def test_parts_of_a_step_see_other_cuts_than_each_other(color_bundle: Bundle, make_context: Any) -> None:
+    """The same network, photos and seed; only the name of the part differs, or what the step was asked for."""
+
+    def weights_after(name: str, asked: str = "") -> list[Any]:
+        ctx: Context = make_context()
+        ctx.asked = asked
+        ward = Ward.open(color_bundle, RecoveryConfig(**(QUICK | {"stages": 1})), ctx)
+        blind = Ward(ward.train, None, ward.config)  # the last epoch is kept, whatever it is worth
+        weights: list[Any] = blind.recover(load_network(color_bundle), (), ctx, name).network.get_weights()
+        return weights
+
+    def same(first: list[Any], second: list[Any]) -> bool:
+        return all((one == other).all() for one, other in zip(first, second, strict=True))
+
+    first = weights_after("heal")
+    assert same(first, weights_after("heal"))
+    assert not same(first, weights_after("tune"))
+    assert not same(first, weights_after("heal", "resize_input 80"))
+    ctx: Context = make_context()
+    shifts = [
+        ctx.epoch_shift,
+        *(ctx.part(name).epoch_shift for name in ("a", "b")),
+        ctx.part("a").part("b").epoch_shift,
+    ]
+    assert shifts[0] == 0
+    assert len(set(shifts)) == 4
+    assert max(shifts) + 10_000 < 2**32
+
+
+def test_the_head_may_recover_alone(color_bundle: Bundle, make_context: Any) -> None:
+    ctx: Context = make_context()
+    config = RecoveryConfig(**(QUICK | {"epochs": 0, "head_epochs": 2, "head_rate": 0.1}))
+    ward = Ward.open(color_bundle, config, ctx)
+    blind = Ward(ward.train, None, config)
+    before = load_network(color_bundle)
+    after = blind.recover(load_network(color_bundle), ["stem"], ctx, "heal").network
+    changed = [
+        one.name
+        for one in after.layers
+        if one.weights and (one.get_weights()[0] != before.get_layer(one.name).get_weights()[0]).any()
+    ]
+    assert changed == ["head_logits"]
+    assert blind.recover(before, ["stem"], ctx, "none").facts["stages"], "one stage"
+
+
+def test_a_teacher_without_an_epoch_is_refused() -> None:
+    from featherlite.shrink.remove_blocks import RemoveBlocksConfig
+    from featherlite.shrink.swap_activation import SwapActivationConfig
+
+    for config, more in (
+        (RecoveryConfig, {}),
+        (RemoveBlocksConfig, {"fade": "none"}),
+        (SwapActivationConfig, {"final_epochs": 0}),
+    ):
+        with pytest.raises(ValidationError, match="teacher does nothing"):
+            config(teacher=("big",), epochs=0, **more)  # type: ignore[arg-type]
+        assert config(teacher=("big",), epochs=1, **more).teacher == ("big",)  # type: ignore[arg-type]
+    assert RemoveBlocksConfig(teacher=("big",), epochs=0).listens(), "while branches fade"
+    assert SwapActivationConfig(teacher=("big",), epochs=0).listens(), "once all is swapped"
+
+
 def test_settings_of_another_kind_of_stages_are_refused() -> None:
     for idle in ({"unlock": 3}, {"unlock_stages": 2}):
         with pytest.raises(ValidationError, match="do nothing here"):

@@ -64,7 +64,7 @@ def test_a_teacher_is_needed_before_anything_runs(student: Bundle, tmp_path: Pat
 
 
 def test_photos_in_pairs_are_refused(student: Bundle, color_bundle: Bundle, fresh: MakeContext) -> None:
-    with pytest.raises(RequestError, match="mixup"):
+    with pytest.raises(ValidationError, match="mixup"):
         taught(student, fresh(), teacher=[str(color_bundle.home)], mixup=0.2)
 
 

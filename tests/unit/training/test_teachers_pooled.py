@@ -33,6 +33,20 @@ def test_a_map_is_averaged() -> None:
     np.testing.assert_allclose(np.asarray(pooled(photos)), expected, rtol=1e-5, atol=1e-6)
 
 
+def test_of_a_layer_in_two_graphs_it_is_what_this_graph_makes_of_it() -> None:
+    """As while branches fade: the gated network and the one without them share their layers."""
+    import keras
+
+    from featherlite.training.teachers.pooled import pooled_features
+
+    first = tiny_network()
+    photo = keras.Input(first.input_shape[1:], name="photo")
+    again = keras.models.clone_model(first, input_tensors=photo, clone_function=lambda layer: layer)
+    pooled = pooled_features(again)
+    assert pooled is not first.get_layer("head_pool").output
+    assert keras.Model(again.inputs[0], pooled).output_shape == (None, first.get_layer("head_pool").output.shape[-1])
+
+
 @pytest.mark.parametrize(
     "settings",
     [{"head": "plain"}, {"head": "dense"}, {"head": "cosine"}, {"pool": "gem"}, {"attention": "spatial"}],

@@ -10,8 +10,8 @@ from typing import Any
 
 import keras
 
-from featherlite.errors import RequestError
 from featherlite.models.surgery.layout import Flow, Layout
+from featherlite.models.surgery.rebuild import nodes_of
 
 __all__ = ["follow"]
 
@@ -20,15 +20,10 @@ def follow(network: keras.Model) -> Flow:
     """The flow of channels from the photo to the logits.
 
     Raises:
-        RequestError: a layer is used more than once, so that its channels would have to be two things.
+        RequestError: a layer is used more than once: its channels would have to be two things.
     """
     flow = Flow()
-    every = [node for level in network._nodes_by_depth.values() for node in level]
-    nodes = {id(node.operation): node for node in every}
-    if len(nodes) < len(every):
-        names = [node.operation.name for node in every]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise RequestError(f"'{network.name}' uses the layer '{twice}' more than once: its channels cannot be told.")
+    nodes = {id(node.operation): node for node in nodes_of(network)}
     _find_unit_products(flow, nodes)
     layouts: dict[tuple[int, int], Layout] = {}
     for operation in network.operations:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from featherlite.errors import RequestError
 
-__all__ = ["Change", "edges", "rebuild", "skip"]
+__all__ = ["Change", "edges", "nodes_of", "rebuild", "skip"]
 
 Change = Callable[[Any, Any], Any]
 """(a fresh copy of the layer, its input or list of inputs) -> what stands in the place of its output."""
@@ -32,8 +33,10 @@ def rebuild(
     be given seeds. `shape` is the new input's, (height, width, 3); the old one's by default.
 
     Raises:
-        RequestError: the layers do not fit together any more, or a named layer or its weights do not.
+        RequestError: the layers do not fit together any more, a named layer or its weights do not, or a layer is used
+            more than once, of which the change of one use would be that of all.
     """
+    nodes_of(network)
     changes, weights = dict(changes or {}), dict(weights or {})
     known = {operation.name for operation in network.operations}
     absent = sorted(set(changes) - known)
@@ -66,6 +69,20 @@ def skip(number: int = 0) -> Change:
         return inputs[number] if isinstance(inputs, list | tuple) else inputs
 
     return change
+
+
+def nodes_of(network: keras.Model) -> list[Any]:
+    """Every use of an operation in the graph; each operation has one.
+
+    Raises:
+        RequestError: one has more.
+    """
+    nodes = [node for level in network._nodes_by_depth.values() for node in level]
+    uses = Counter(id(node.operation) for node in nodes)
+    twice = next((node.operation.name for node in nodes if uses[id(node.operation)] > 1), None)
+    if twice is not None:
+        raise RequestError(f"'{network.name}' uses the layer '{twice}' more than once: it cannot be changed in parts.")
+    return nodes
 
 
 def edges(network: keras.Model) -> list[tuple[Any, Any]]:

@@ -62,6 +62,11 @@ class TaughtConfig(FitConfig):
             raise ValueError(
                 "progressive_augment changes the cuts from stage to stage, which a teacher does not follow"
             )
+        if self.teacher and self.augment > 0 and (self.mixup > 0 or self.cutmix > 0):
+            raise ValueError(
+                "mixup and cutmix blend pairs that change each epoch, while a teacher speaks of single photos: "
+                "set both to 0"
+            )
         return self
 
     @model_validator(mode="after")

@@ -29,6 +29,15 @@ def residual() -> Any:
     return keras.Model(photo, layers.Dense(3, name="head_logits")(x), name="residual")
 
 
+def test_a_layer_that_is_used_twice_is_refused() -> None:
+    """A change of it would be one of both uses."""
+    photo = keras.Input((8, 8, 3))
+    shared = keras.layers.Conv2D(3, 1, name="shared")
+    x = keras.layers.GlobalAveragePooling2D()(shared(shared(photo)))
+    with pytest.raises(RequestError, match="'asked' uses the layer 'shared' more than once"):
+        rebuild(keras.Model(photo, x, name="asked"))
+
+
 @pytest.mark.parametrize("name", ["MobileNetV2", "EfficientNetB0", "ResNet18", "MobileNetV3Small", "feathernet"])
 def test_without_a_change_it_answers_alike(name: str) -> None:
     network = family_of(card_of(name)).build(Order(card_of(name), 32, 32))
