@@ -157,7 +157,7 @@ def test_it_recovers_from_the_output_layer_on_however_often_it_is_killed(
     assert whole.read("model.keras") == resumed.read("model.keras")
     assert load_network(whole).output_shape == (None, 2)
     told = told["prune_outputs"]
-    assert [stage["layers"] for stage in told["recovery"]][:2] == [
+    assert [stage["layers"] for stage in told["recovery"][:2]] == [
         ["head_logits"],
         ["head_dense1", "head_dense1_bn", "head_logits"],
     ]
