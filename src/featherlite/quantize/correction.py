@@ -48,17 +48,19 @@ def correct(
 
     `photos` is uint8 [n, height, width, 3]; of all of them so many are used as memory allows. Layers are taken in their
     order, so that each is corrected for what all before it leave uncorrected. A convolution followed by nothing but
-    BatchNorm has its moving mean and variance moved; one with a bias has that moved. `advance` is called after each
-    layer. `kernels` says what shares a scale; where all of a kernel does, BatchNorm has to be folded already, since its
-    factors would take the channels off that grid. Kernels of fewer than `least` weights stay as they are.
+    BatchNorm has its moving mean and variance moved; one with a bias has that moved, by the shift of the sums before
+    its own activation, since that is where a bias is added. `advance` is called after each layer. `kernels` says what
+    shares a scale; where all of a kernel does, BatchNorm has to be folded already, since its factors would take the
+    channels off that grid. Kernels of fewer than `least` weights stay as they are.
     """
     inputs = network_input(evenly(photos, _photos_for(network)))
     wanted: dict[str, Moments] = {}
 
     def measure(operation: Any, given: tuple[Any, ...], options: Mapping[str, Any]) -> Any:
-        made = operation(*given, **options)
-        if _axes(operation) is not None and np.prod(operation.kernel.shape) >= least:
-            wanted[operation.name] = _moments(made)
+        if _axes(operation) is None or np.prod(operation.kernel.shape) < least:
+            return operation(*given, **options)
+        seen, made = _seen(operation, given, options)
+        wanted[operation.name] = _moments(seen)
         return made
 
     stepwise(network, inputs, measure)
@@ -69,14 +71,27 @@ def correct(
         if axes is None or operation.name not in wanted:
             return operation(*given, **options)
         operation.kernel.assign(rounded(np.asarray(operation.kernel), axes if kernels == "channel" else None))
-        made = operation(*given, **options)
-        corrected.append(_moved(operation, wanted.pop(operation.name), _moments(made)))
+        seen, made = _seen(operation, given, options)
+        corrected.append(_moved(operation, wanted.pop(operation.name), _moments(seen)))
         if advance is not None:
             advance()
         return operation(*given, **options) if operation.use_bias else made
 
     stepwise(network, inputs, mend)
     return sum(corrected)
+
+
+def _seen(layer: Any, given: tuple[Any, ...], options: Mapping[str, Any]) -> tuple[Any, Any]:
+    """What a shift is measured on, and the output: the same, but for a bias that is added before an activation."""
+    if _norm_behind(layer) is not None or layer.activation is keras.activations.linear:
+        made = layer(*given, **options)
+        return made, made
+    activation, layer.activation = layer.activation, keras.activations.linear
+    try:
+        sums = layer(*given, **options)
+    finally:
+        layer.activation = activation
+    return sums, activation(sums)
 
 
 def _moved(layer: Any, wanted: Moments, found: Moments) -> bool:

@@ -121,12 +121,14 @@ class _Study:
             self.tallies[layer].gain = gain.astype(np.float32)
 
     def look(self, images: Any, labels: NDArray[np.int64], progress: Progress) -> None:
-        """Counts all photos in."""
-        for start in range(0, len(images), self.batch):
-            photos = np.asarray(images[start : start + self.batch])
+        """Counts all photos in, each once."""
+        batches = -(-len(images) // self.batch)
+        for first in range(batches):
+            # Splits lie in the order of their classes, and the first batches alone are probed: each spans all of them.
+            photos = np.asarray(images[first::batches])
             floats, raw = self._both(photos)
             logits = floats[self.rerun.output]
-            self._compare(logits, self._stored(self.places[-1], raw), labels[start : start + self.batch])
+            self._compare(logits, self._stored(self.places[-1], raw), labels[first::batches])
             given = {place.layer: self._restored(place, raw, floats) for place in self.places}
             owns = {place.layer: self._own(place, floats, raw, given) for place in self.places}
             if self.probed < PROBED:

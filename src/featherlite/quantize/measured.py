@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featherlite.quantize.activations import Activations
-from featherlite.quantize.points import points, ties
+from featherlite.quantize.points import ends, points, ties
 from featherlite.quantize.ranges import method_of
 from featherlite.quantize.scheme import Kernels, Scheme, spanning
 from featherlite.step import Progress
@@ -28,12 +28,19 @@ def measured_scheme(
 ) -> Scheme:
     """The scheme of a network as photos, uint8 [n, height, width, 3], show it. Points that are joined share a range.
 
+    The logits keep their extremes whatever the method.
+
     Raises:
         RequestError: there is no such method.
     """
     choose = method_of(method)
     seen = Activations(network, points(network), photos, progress).seen
-    ranges = {name: spanning(*choose(one, **(settings or {}))) for name, one in seen.items()}
+    # Of hundreds of logits one is large, that of the right class: a method would cut it as the rare outlier that it is.
+    logits = ends(network)
+    chosen = {
+        name: (one.low, one.high) if name in logits else choose(one, **(settings or {})) for name, one in seen.items()
+    }
+    ranges = {name: spanning(*limits) for name, limits in chosen.items()}
     for group in ties(network):
         shared = (min(ranges[name][0] for name in group), max(ranges[name][1] for name in group))
         ranges |= dict.fromkeys(group, shared)

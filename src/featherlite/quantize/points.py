@@ -12,10 +12,11 @@ from typing import Any, Final
 
 import keras
 
+from featherlite.models.surgery.flow import follow
 from featherlite.models.surgery.folding import channel_map
 from featherlite.models.surgery.rebuild import edges, rebuild
 
-__all__ = ["FUSED_ACTIVATIONS", "apart", "points", "ties"]
+__all__ = ["FUSED_ACTIVATIONS", "apart", "ends", "points", "ties", "unit_products"]
 
 FUSED_ACTIVATIONS: Final = ("linear", "relu", "relu6")
 """What a convolution computes together with its sum."""
@@ -51,33 +52,57 @@ def points(network: keras.Model) -> tuple[str, ...]:
     Inline activations that are not fused (`FUSED_ACTIVATIONS`) have a second stored value inside their layer, which no
     name stands for: `apart` makes two layers of them.
     """
-    behind = _consumers(network)
-    return tuple(str(one.name) for one in network.operations if _stored(one) and not _fused(one, behind))
+    behind, unit = _consumers(network), unit_products(network)
+    fused = {one.name for one in network.operations if _fused(one, behind)}
+    last = {behind[name][0].name for name in fused}
+    taken_up = {one.name for one in network.operations if one.name not in last and _taken_up(one, behind)}
+    gone = {*fused, *taken_up, *unit, *(name for inside in unit.values() for name in inside)}
+    return tuple(str(one.name) for one in network.operations if _stored(one) and one.name not in gone)
+
+
+def unit_products(network: keras.Model) -> dict[str, tuple[str, ...]]:
+    """Products x / |x|, which LiteRT computes as one L2_NORMALIZATION of a fixed range, with the layers inside of each.
+
+    Raises:
+        RequestError: a layer of a network that normalizes so is used more than once.
+    """
+    if not any(_kind(one) == "Rsqrt" for one in network.operations):
+        return {}
+    before, found = _sources(network), dict[str, tuple[str, ...]]()
+    for name in follow(network).unit_products:
+        inside = [next(one for one in before[name] if _kind(one) == "Rsqrt")]
+        while _kind(inside[-1]) != "Square":
+            inside += before[inside[-1].name]
+        found[name] = tuple(str(one.name) for one in inside)
+    return found
 
 
 def ties(network: keras.Model) -> tuple[tuple[str, ...], ...]:
     """Groups of points that must have one range, since a concatenation stores them side by side; input order."""
-    stored = set(points(network))
-    before: dict[str, list[Any]] = {}
-    for source, target in edges(network):
-        before.setdefault(target.name, []).append(source)
-
-    def ends(operation: Any) -> set[str]:
-        """The points whose values, through layers that keep the range, the operation is given."""
-        if operation.name in stored:
-            return {operation.name}
-        if _kind(operation) not in SAME_RANGE | IDENTITIES and not _is_linear(operation):
-            return set()
-        return set().union(*(ends(source) for source in before.get(operation.name, [])))
-
+    held = _held(network)
     groups: list[set[str]] = []
     for operation in network.operations:
-        joined = ends(operation) if _kind(operation) == "Concatenate" else set()
+        joined = held[operation.name] if _kind(operation) == "Concatenate" else set()
         if len(joined) > 1:
             overlapping = [group for group in groups if group & joined]
             groups = [group for group in groups if not group & joined] + [joined.union(*overlapping)]
     order = {name: place for place, name in enumerate(points(network))}
     return tuple(tuple(sorted(group, key=order.__getitem__)) for group in groups)
+
+
+def ends(network: keras.Model) -> frozenset[str]:
+    """The points whose values the network puts out: its logits."""
+    return frozenset(_held(network)[network.outputs[0]._keras_history.operation.name])
+
+
+def _held(network: keras.Model) -> dict[str, set[str]]:
+    """By operation, the points whose values, through layers that keep the range, it puts out."""
+    stored, before, found = set(points(network)), _sources(network), dict[str, set[str]]()
+    for operation in network.operations:  # each comes behind all that it is given
+        kept = _kind(operation) in SAME_RANGE | IDENTITIES or _is_linear(operation)
+        given = [found[source.name] for source in before[operation.name]] if kept else []
+        found[operation.name] = {operation.name} if operation.name in stored else set().union(*given)
+    return found
 
 
 def apart(network: keras.Model) -> keras.Model:
@@ -137,6 +162,23 @@ def _fused(operation: Any, behind: dict[str, list[Any]]) -> bool:
     if kind in KERNELS and (channel_map(target) is not None or _activation(target) in ADDING):
         return True
     return kind in CLAMPED and _is_clamp(target)
+
+
+def _taken_up(operation: Any, behind: dict[str, list[Any]]) -> bool:
+    """Whether this multiplies by a number that goes into the kernel of the one dense layer behind."""
+    consumers = behind.get(operation.name, [])
+    if _kind(operation) != "Rescaling" or [_kind(one) for one in consumers] != ["Dense"]:
+        return False
+    plain = isinstance(operation.scale, int | float) and operation.offset == 0
+    return plain and len(operation.output.shape) == 2
+
+
+def _sources(network: keras.Model) -> dict[str, list[Any]]:
+    """What each operation is given, by its name."""
+    given: dict[str, list[Any]] = {operation.name: [] for operation in network.operations}
+    for source, target in edges(network):
+        given[target.name].append(source)
+    return given
 
 
 def _consumers(network: keras.Model) -> dict[str, list[Any]]:

@@ -41,15 +41,22 @@ def prepare(bundle: Bundle, config: QuantizeConfig, seed: int, ctx: Context) -> 
     """What the artefact is made from, with the representative set of that seed.
 
     Raises:
-        RequestError: settings that quantization.json, which came with the network, leaves no room for.
+        RequestError: settings that quantization.json, which came with the network, leaves no room for, or that the
+            converter has no way to obey.
     """
     given = read_scheme(bundle)
-    if given is not None and config.scheme == "int8":
-        return _trained(bundle, config, given, seed, ctx)
-    facts: dict[str, Any] = {"kernels": config.kernels}
+    trained = {} if given is None else {"trained": True}
     if config.scheme == "float16":
-        return Prepared(Making(plan_memory=config.plan_memory), {}, {})
-    chosen = _chosen(bundle, config, seed, ctx)
+        return Prepared(Making(plan_memory=config.plan_memory), trained, {})
+    if given is not None:
+        _refuse_other(config, given)
+        if config.scheme == "int8":
+            return _trained(bundle, config, given, seed, ctx)
+        config = config.model_copy(update={"kernels": given.kernels})
+    if config.scheme == "int16x8" and config.kernels == "tensor" and _has_depthwise(bundle):
+        config = _by_channel(config, ctx, trained=given is not None)
+    facts: dict[str, Any] = {"kernels": config.kernels} | trained
+    chosen = _chosen(bundle, config, seed, ctx, shows_ranges=config.scheme in CALIBRATED)
     # A network trained for its rounding has nothing to correct.
     network, changes = _changed(bundle, config, chosen, ctx, correct=config.correct and given is None)
     facts |= {"representative": chosen.facts(), "corrected": config.correct and given is None} | changes
@@ -66,13 +73,34 @@ def prepare(bundle: Bundle, config: QuantizeConfig, seed: int, ctx: Context) -> 
     return Prepared(making, facts, {} if scheme is None else {QUANTIZATION: _json(scheme)})
 
 
-def _trained(bundle: Bundle, config: QuantizeConfig, scheme: Scheme, seed: int, ctx: Context) -> Prepared:
-    """The network as it is, in the ranges that came with it."""
+def _has_depthwise(bundle: Bundle) -> bool:
+    return any(isinstance(layer, keras.layers.DepthwiseConv2D) for layer in load_network(bundle).layers)
+
+
+def _by_channel(config: QuantizeConfig, ctx: Context, *, trained: bool) -> QuantizeConfig:
+    """The settings with a scale for each channel, which alone TensorFlow gives a depthwise kernel in int16x8.
+
+    Raises:
+        RequestError: one scale for each kernel is not what the network came with, but what was asked for.
+    """
+    why = "TensorFlow cannot give a depthwise kernel one scale for all of it in int16x8"
+    if not trained:
+        raise RequestError(f"{why}, and this network has some.", "Leave kernels out.")
+    ctx.warn(f"{why}: each channel has one of its own, though the network was trained with kernels='tensor'.")
+    return config.model_copy(update={"kernels": "channel"})
+
+
+def _refuse_other(config: QuantizeConfig, scheme: Scheme) -> None:
+    """Refuses what would change the network from what it was trained to be.
+
+    Raises:
+        RequestError: a setting would.
+    """
     fields = type(config).model_fields
     for key in ("ranges", "equalize"):
         if getattr(config, key) != fields[key].default:
             raise RequestError(
-                f"{key} does nothing here: the network came with {QUANTIZATION}, whose ranges it was trained for.",
+                f"{key} does not fit: the network came with {QUANTIZATION}, whose ranges it was trained for.",
                 f"Leave {key} out, or quantize the bundle from before that training.",
             )
     if config.kernels not in (fields["kernels"].default, scheme.kernels):
@@ -80,8 +108,13 @@ def _trained(bundle: Bundle, config: QuantizeConfig, scheme: Scheme, seed: int, 
             f"kernels='{config.kernels}' does not fit: the network was trained with kernels='{scheme.kernels}'.",
             "Leave kernels out.",
         )
-    chosen = _chosen(bundle, config, seed, ctx)
+
+
+def _trained(bundle: Bundle, config: QuantizeConfig, scheme: Scheme, seed: int, ctx: Context) -> Prepared:
+    """The network as it is, in the ranges that came with it."""
+    chosen = _chosen(bundle, config, seed, ctx, shows_ranges=False)
     facts = {
+        "trained": True,
         "kernels": scheme.kernels,
         "representative": chosen.facts(),
         "corrected": False,
@@ -96,8 +129,8 @@ def _trained(bundle: Bundle, config: QuantizeConfig, scheme: Scheme, seed: int, 
     return Prepared(making, facts, {QUANTIZATION: _json(scheme)}, trained=True)
 
 
-def _chosen(bundle: Bundle, config: QuantizeConfig, seed: int, ctx: Context) -> Representative:
-    chosen = representative_set(bundle, config.photos, seed, ctx)
+def _chosen(bundle: Bundle, config: QuantizeConfig, seed: int, ctx: Context, *, shows_ranges: bool) -> Representative:
+    chosen = representative_set(bundle, config.photos, seed, ctx, shows_ranges=shows_ranges)
     ctx.record("representative", {key: chosen.facts()[key] for key in ("n", "seed", "hash")})
     return chosen
 

@@ -8,10 +8,13 @@ from pydantic import Field, model_validator
 
 from featherlite.bundle import Bundle
 from featherlite.step import Context, step
+from featherlite.training.config import Rate
 from featherlite.training.teachers.config import TaughtConfig
 
 if TYPE_CHECKING:
     import keras
+    import numpy as np
+    from numpy.typing import NDArray
 
     from featherlite.data.photos import PhotoSet
     from featherlite.quantize.scheme import Scheme
@@ -45,8 +48,8 @@ class QuantizeAwareConfig(TaughtConfig):
     )
     head_epochs: int = Field(0, ge=0, le=1000, description="epochs for the head alone; 0 skips them")
     epochs: int = Field(5, ge=0, le=10_000, description="epochs for all (or the unlocked) layers")
-    rate: float | Literal["auto"] = Field(
-        1e-4, gt=0, le=1, description="peak learning rate of these epochs; auto: searched for once before them"
+    rate: Rate | Literal["auto"] = Field(
+        1e-4, description="peak learning rate of these epochs; auto: searched for once before them"
     )
     ema: Literal["auto", "none"] | float = Field(
         "none",
@@ -73,8 +76,9 @@ class QuantizeAwareConfig(TaughtConfig):
 def quantize_aware(bundle: Bundle, config: QuantizeAwareConfig, ctx: Context) -> Bundle:
     """The bundle with a network of folded BatchNorms, trained for int8, and quantization.json, which says its ranges.
 
-    `quantize` converts it in just these ranges. Validation judges the rounded network, so that what comes out is at
-    least as good there as plain rounding.
+    `quantize` converts it in just these ranges. The start is what `quantize` would make: kernels rounded, what that
+    shifts corrected, ranges measured then. Validation judges the rounded network, so that what comes out is at least
+    as good there.
     """
     from featherlite.data.photos import load_photos
     from featherlite.models.network import network_bytes
@@ -87,12 +91,13 @@ def quantize_aware(bundle: Bundle, config: QuantizeAwareConfig, ctx: Context) ->
     train, val = load_photos(bundle, "train", ctx), load_photos(bundle, "val", ctx)
     judged = val if len(val.labels) else None
     network = _prepared(bundle, ctx)
-    scheme = _measured(bundle, network, config, ctx)
+    facts: dict[str, Any] = {"float_top1": _top1(network, judged), "movement": config.movement}
+    photos = _representative(bundle, config, ctx)
+    scheme, facts["corrected_layers"] = _begun(network, photos, config, ctx)
     simulated = fake_quantized(
         network, scheme, movement=config.movement, pace=config.range_pace, momentum=config.range_momentum
     )
-    facts: dict[str, Any] = {"points": len(scheme.activations), "kernels": config.kernels, "movement": config.movement}
-    facts |= {"float_top1": _top1(network, judged), "rounded_top1": _top1(simulated, judged)}
+    facts |= {"points": len(scheme.activations), "kernels": config.kernels, "rounded_top1": _top1(simulated, judged)}
     result = fit(simulated, train, judged, config, ctx, teaching())
     result.warn(ctx)
     trained = settled(network, simulated, scheme, "trained")
@@ -123,16 +128,32 @@ def _prepared(bundle: Bundle, ctx: Context) -> keras.Model:
     return network
 
 
-def _measured(bundle: Bundle, network: keras.Model, config: QuantizeAwareConfig, ctx: Context) -> Scheme:
-    """The scheme to begin with, measured on a representative set."""
-    from featherlite.quantize.measured import measured_scheme
+def _representative(bundle: Bundle, config: QuantizeAwareConfig, ctx: Context) -> NDArray[np.uint8]:
+    """The photos that shifts and ranges are measured on: uint8 [n, height, width, 3]."""
     from featherlite.quantize.representative import representative_set
 
     representative = representative_set(bundle, config.photos, ctx.seed, ctx)
     facts = representative.facts()
     ctx.record("representative", {key: facts[key] for key in ("n", "seed", "hash")})
-    photos = representative.photos
-    return measured_scheme(network, photos, config.ranges, kernels=config.kernels, progress=ctx.progress)
+    return representative.photos
+
+
+def _begun(
+    network: keras.Model, photos: NDArray[np.uint8], config: QuantizeAwareConfig, ctx: Context
+) -> tuple[Scheme, int]:
+    """The scheme to begin with, and how many biases were corrected for what rounding shifts."""
+    import numpy as np
+
+    from featherlite.quantize.correction import correct
+    from featherlite.quantize.measured import measured_scheme
+
+    kernels = [(layer.kernel, np.asarray(layer.kernel)) for layer in network.layers if hasattr(layer, "kernel")]
+    corrected = correct(network, photos, kernels=config.kernels)
+    scheme = measured_scheme(network, photos, config.ranges, kernels=config.kernels, progress=ctx.progress)
+    # They round to the same levels as they train; which of them are near the next one, they alone can say.
+    for kernel, values in kernels:
+        kernel.assign(values)
+    return scheme, corrected
 
 
 def _top1(network: keras.Model, val: PhotoSet | None) -> float | None:

@@ -19,6 +19,9 @@ QUIET_DB: Final = 30.0
 CURVED: Final = ("elu", "gelu", "hard_swish", "hard_silu", "leaky_relu", "mish", "selu", "silu", "swish")
 """Activations with a long top and a shallow dip below zero, which few of int8's steps fall into."""
 
+UNBOUNDED: Final = frozenset(name.replace("_", "") for name in ("prelu", "relu", "softplus", *CURVED))
+"""Activations without a top, which `swap_activation` puts a bounded one in the place of."""
+
 SIX: Final = 6.1
 """A range up to here is that of a ReLU6."""
 
@@ -81,10 +84,11 @@ def _is_curved(error: LayerError) -> bool:
 
 def _clipping(error: LayerError, facts: Mapping[str, Any]) -> str:
     cut = f"{error.clipped:.2%} of its values lie beyond its range"
-    if facts.get("ranges") not in (None, "minmax", "trained"):
-        return f"{cut}: quantize with ranges=minmax, or keep a higher percentile."
-    if _is_trained(facts):
+    # Training gives int8 its ranges; int16x8 takes its own from the photos, whatever the network.
+    if _is_trained(facts) and facts.get("dtype") != "int16x8":
         return f"{cut}: train longer with quantize_aware, whose ranges these are."
+    if facts.get("ranges") not in (None, "minmax"):
+        return f"{cut}: quantize with ranges=minmax, or keep a higher percentile."
     return f"{cut}: take more photos into the representative set, as varied as those to come."
 
 
@@ -105,24 +109,31 @@ def _kernel(error: LayerError, facts: Mapping[str, Any]) -> str:
 def _rounding(error: LayerError, facts: Mapping[str, Any]) -> str:
     if _is_curved(error):
         return "Its activation has a long top and a dip that few steps fall into: swap_activation to relu6."
-    low, high = error.range or (0.0, 0.0)
+    (low, high), trained = error.range or (0.0, 0.0), _is_trained(facts)
     if error.typical > 0 and (high - low) > STRETCHED * error.typical:
         wide = f"Its range ({low:.3g} to {high:.3g}) is stretched by a few large values"
-        ways = ["quantize with ranges=percentile or ranges=mse"] if facts.get("ranges") == "minmax" else []
-        ways += ["bound it with relu6 (swap_activation)"] if high > SIX and error.kind not in ("Dense", "Add") else []
-        balanced = facts.get("equalized_pairs") or _is_trained(facts) or not error.operations[-1].endswith("CONV_2D")
+        cuts = facts.get("ranges") == "minmax" and not trained
+        ways = ["quantize with ranges=percentile or ranges=mse"] if cuts else []
+        ways += ["bound it with relu6 (swap_activation)"] if high > SIX and _is_unbounded(error) else []
+        balanced = facts.get("equalized_pairs") or trained or not error.operations[-1].endswith("CONV_2D")
         ways += [] if balanced else ["equalize=true"]
         return f"{wide}: {', or '.join(ways or ['quantize_aware training'])}."
     if error.kind == "Multiply":
         return "Squeeze-and-excite multiplies two rounded values: a hard sigmoid, or removing it, loses less."
     if facts.get("dtype") == "int16x8":
-        return "It uses its range well, in steps as fine as integers have them: quantize_aware, or scheme=float16."
-    return f"It uses its range well; 255 steps are too few for it: {_more_steps(_is_trained(facts))}."
+        way = "longer quantize_aware training" if trained else "quantize_aware"
+        return f"It uses its range well, in steps as fine as integers have them: {way}, or scheme=float16."
+    return f"It uses its range well; 255 steps are too few for it: {_more_steps(trained)}."
+
+
+def _is_unbounded(error: LayerError) -> bool:
+    """Whether the layer ends in an activation without a top: inline, or as what it is."""
+    return bool(UNBOUNDED & {name.lower().replace("_", "") for name in (error.activation, error.kind)})
 
 
 def _is_trained(facts: Mapping[str, Any]) -> bool:
-    """Whether the ranges and kernels came with the network, so that `quantize` changes nothing in them."""
-    return facts.get("ranges") == "trained"
+    """Whether the network came with its quantization, so that `quantize` leaves its kernels as they are."""
+    return facts.get("trained") is True or facts.get("ranges") == "trained"
 
 
 def _more_steps(trained: bool) -> str:

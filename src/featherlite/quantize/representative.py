@@ -63,8 +63,12 @@ def set_hash(digests: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(sorted(digests)).encode()).hexdigest()
 
 
-def representative_set(bundle: Bundle, count: int, seed: int, ctx: Context) -> Representative:
+def representative_set(
+    bundle: Bundle, count: int, seed: int, ctx: Context, *, shows_ranges: bool = True
+) -> Representative:
     """`count` training photos, class-balanced, preprocessed as the network wants them.
+
+    A set that `shows_ranges` of activations and lacks classes earns a warning.
 
     Raises:
         DataError: the training split is empty, or the chosen photos are all of one plain color.
@@ -76,7 +80,7 @@ def representative_set(bundle: Bundle, count: int, seed: int, ctx: Context) -> R
         raise DataError("The training split has no photos to draw a representative set from.", "Split more photos.")
     chosen = balanced_choice(photos.labels, count, seed)
     classes = len(bundle.labels)
-    if len(chosen) < classes:
+    if shows_ranges and len(chosen) < classes:
         ctx.warn(
             f"The representative set has {len(chosen)} photos for {classes} classes; "
             "ranges may be cut for classes it lacks. Raise `photos`, or give more training photos."

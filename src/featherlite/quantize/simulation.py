@@ -19,7 +19,7 @@ from featherlite.quantize.fake_quantization import (
     FakeRange,
     FakeSwish,
 )
-from featherlite.quantize.points import FUSED_ACTIVATIONS, IDENTITIES, SAME_RANGE, points, ties
+from featherlite.quantize.points import FUSED_ACTIVATIONS, IDENTITIES, SAME_RANGE, points, ties, unit_products
 from featherlite.quantize.scheme import INPUT, Scheme, spanning
 
 __all__ = ["fake_quantized", "settled", "unsimulated"]
@@ -94,8 +94,11 @@ def _on_zero(low: float, high: float) -> tuple[float, float]:
 
 def unsimulated(network: keras.Model) -> list[str]:
     """Names of the layers whose int8 form holds values inside that the simulation does not round, in graph order."""
+    known = {name for inside in unit_products(network).values() for name in inside}
     return [
-        str(one.name) for one in network.operations if type(one).__name__ not in _EXACT or _name(one) not in _FOLLOWED
+        str(one.name)
+        for one in network.operations
+        if one.name not in known and (type(one).__name__ not in _EXACT or _name(one) not in _FOLLOWED)
     ]
 
 
@@ -110,6 +113,7 @@ class _Simulation:
     def __init__(self, network: keras.Model, scheme: Scheme, movement: Mapping[str, Any]) -> None:
         self.network, self.kernels = network, scheme.kernels
         self.points = frozenset(scheme.activations)
+        self.normalized = frozenset(unit_products(network))
         self.ranges: dict[str, tuple[FakeRange, int]] = {}
         for group in (*ties(network), *((name,) for name in scheme.activations)):
             if group[0] in self.ranges:
@@ -148,8 +152,9 @@ class _Simulation:
         if unit is not None:
             self.units[id(values)] = unit
             self.kept.append(values)
-        if activation in _FIXED:
-            layer = FakeRange(*_FIXED[activation], name=operation.name + RANGE)
+        fixed = INPUT if operation.name in self.normalized else _FIXED.get(activation)
+        if fixed is not None:
+            layer = FakeRange(*fixed, name=operation.name + RANGE)
             return self._marked(layer(values), layer)
         if held is not None and kind in SAME_RANGE | IDENTITIES:
             if kind in _POOLED:

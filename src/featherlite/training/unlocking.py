@@ -18,6 +18,9 @@ __all__ = ["choose_layers", "phases_of", "rate_factors", "unlock_groups"]
 FEW_PHOTOS = 8
 """Below this many photos a step, batch statistics are too noisy for BatchNorm to learn from."""
 
+RANGE_ENDS = ("range_low", "range_high")
+"""The weights of a layer that rounds what another puts out (`quantize.fake_quantization`)."""
+
 
 def phases_of(network: keras.Model, config: FitConfig) -> list[Phase]:
     """The phases that this config asks of this network; a network without head layers has no head phase.
@@ -32,6 +35,8 @@ def phases_of(network: keras.Model, config: FitConfig) -> list[Phase]:
 def unlock_groups(network: keras.Model, config: FitConfig) -> list[list[str]]:
     """Names of the backbone layers that have weights and may train, by stage, the first one at the backbone's end.
 
+    The learned ranges of a network that trains for int8 do not count: each goes with the layer before it.
+
     Source: J. Howard and S. Ruder, "Universal Language Model Fine-tuning" (arXiv:1801.06146), section 3.2, "gradual
     unfreezing"; with `unlock_rate_decay` also their "discriminative fine-tuning".
 
@@ -39,14 +44,14 @@ def unlock_groups(network: keras.Model, config: FitConfig) -> list[list[str]]:
         RequestError: there are fewer blocks than stages.
     """
     backbone = [layer for layer in network.layers if not layer.name.startswith(HEAD)]
-    with_weights = [layer.name for layer in backbone if layer.weights]
-    allowed = set(with_weights[-config.unlock :] if config.unlock else with_weights)
+    together = _with_ranges(backbone)
+    allowed = list(together)[-config.unlock :] if config.unlock else list(together)
     if config.unlock_stages <= 1:
-        return [[name for name in with_weights if name in allowed]]
+        return [[name for first in allowed for name in together[first]]]
     ends, blocks = set(cut_points(network)), [list[str]()]
     for layer in backbone:
         if layer.name in allowed:
-            blocks[-1].append(layer.name)
+            blocks[-1] += together[layer.name]
         if layer.name in ends:
             blocks.append([])
     blocks = [block for block in reversed(blocks) if block]
@@ -57,6 +62,19 @@ def unlock_groups(network: keras.Model, config: FitConfig) -> list[list[str]]:
         )
     parts = np.array_split(np.arange(len(blocks)), config.unlock_stages)
     return [[name for place in part.tolist() for name in blocks[place]] for part in parts]
+
+
+def _with_ranges(layers: Sequence[keras.Layer]) -> dict[str, list[str]]:
+    """By the name of each layer with weights: it, and the layers behind it that hold nothing but a range's ends."""
+    found: dict[str, list[str]] = {}
+    for layer in layers:
+        if not layer.weights:
+            continue
+        if found and all(weight.name in RANGE_ENDS for weight in layer.weights):
+            found[next(reversed(found))].append(layer.name)
+        else:
+            found[layer.name] = [layer.name]
+    return found
 
 
 def choose_layers(network: keras.Model, phase: Phase, config: FitConfig, photos: int, flags: Sequence[bool]) -> None:

@@ -124,6 +124,31 @@ def test_kernels_end_on_the_grid_and_the_head_stays(network: Any) -> None:
             np.testing.assert_allclose(steps, np.rint(steps), atol=1e-3)
 
 
+@pytest.mark.parametrize("activation", ["silu", "sigmoid", "relu6"])
+def test_a_bias_makes_up_for_the_shift_before_its_own_activation(activation: str) -> None:
+    """Behind a bend the shift is another one, which a bias before it would not take back."""
+    import keras
+
+    keras.utils.set_random_seed(2)
+    inputs = keras.Input((32, 32, 3))
+    conv = keras.layers.Conv2D(4, 3, activation=activation, bias_initializer="uniform", name="bent")
+    x = keras.layers.Conv2D(6, 1, activation=activation, name="behind")(conv(inputs))
+    made = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.GlobalAveragePooling2D()(x)))
+    kernel, bias = conv.get_weights()
+    kernel[0, 0, 0] *= 40  # what is small beside it loses its digits
+    conv.set_weights([kernel, bias])
+
+    def mean() -> Any:
+        return np.asarray(keras.ops.conv(network_input(PHOTOS), conv.kernel) + conv.bias).mean(axis=(0, 1, 2))
+
+    before, logits = mean(), network_logits(made, PHOTOS)
+    assert correct(made, PHOTOS) == 2
+    assert conv.activation is keras.activations.get(activation)
+    assert np.abs(np.asarray(conv.kernel) - kernel).max() > 1e-3
+    np.testing.assert_allclose(mean(), before, atol=2e-4)
+    np.testing.assert_allclose(network_logits(made, PHOTOS), logits, atol=0.05)
+
+
 def test_photos_of_all_classes_are_looked_at(network: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """300 photos in the order of their classes, more than are looked at: the last class counts as the first does."""
     seen = list[Any]()

@@ -99,6 +99,23 @@ def test_the_photo_is_exact_and_noise_gathers(plain: ErrorReport) -> None:
     assert all(abs(one.rounding + one.clipping + one.kernel - 1) < 1e-6 for one in plain.layers[1:])
 
 
+def test_the_photos_that_are_probed_are_of_all_classes(
+    quantized: Bundle, make_context: MakeContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Splits lie in the order of their classes: the first 16 of 24 photos would be those of two classes of three."""
+    from featherlite.quantize import error_report
+
+    probed, probe = list[Any](), error_report._Study._probe
+    monkeypatch.setattr(
+        error_report._Study, "_probe", lambda self, *given: (probed.append(given[-1]), probe(self, *given))[1]
+    )
+    monkeypatch.setattr(error_report, "PROBED", 4)
+    found = reported(quantized, make_context)
+    (logits,) = probed
+    assert np.bincount(logits.argmax(axis=1)).tolist() == [3, 3, 2], "one batch of eight"
+    assert (found.probed, found.photos, found.top1_float) == (8, 24, 1.0), "all are counted, with their own labels"
+
+
 def test_a_spoilt_kernel_is_found_where_it_is(color_bundle: Bundle, make_context: MakeContext) -> None:
     def change(network: Any) -> None:
         layer = network.get_layer("mix")

@@ -11,8 +11,9 @@ import pytest
 
 from featherlite.models import convert_worker
 from featherlite.models.calibration import layers_of
+from featherlite.models.heads.cosine import cosine
 from featherlite.quantize.measured import measured_scheme
-from featherlite.quantize.points import apart, points, ties
+from featherlite.quantize.points import apart, ends, points, ties, unit_products
 from featherlite.runtime.flatbuffer import inspect
 
 keras = pytest.importorskip("keras")
@@ -86,6 +87,20 @@ def test_concatenations_that_overlap_are_tied_together_through_pools() -> None:
     first = layers.Concatenate(name="first")([layers.MaxPooling2D(1, name="pool")(a), b])
     second = layers.Concatenate(name="second")([layers.Dropout(0.5, name="drop")(first), c])
     assert ties(keras.Model(photo, second)) == (("a", "b", "c"),)
+
+
+def test_a_vector_over_its_length_is_one_operation_and_a_factor_goes_into_the_dense_layer_behind() -> None:
+    layers, photo = keras.layers, keras.Input((8, 8, 3))
+    x = layers.GlobalAveragePooling2D(name="pooled")(photo)
+    made = keras.Model(photo, cosine(x, 3, dropout=0.1, cosine_scale=16.0))
+    inside = ("head_inverse", "head_floor", "head_sum", "head_square")
+    assert points(made) == ("pooled", "head_logits")
+    assert unit_products(made) == {"head_unit": inside}
+    assert ends(made) == {"head_logits"}
+    for offset, stored in ((0.0, ()), (0.5, ("factor",))):
+        x = layers.Rescaling(2.0, offset=offset, name="factor")(made.get_layer("pooled").output)
+        x = layers.Dense(3, name="logits")(x)
+        assert points(keras.Model(made.inputs, x)) == ("pooled", *stored, "logits")
 
 
 def test_scopes_name_layers() -> None:

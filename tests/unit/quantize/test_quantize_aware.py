@@ -14,13 +14,19 @@ from pydantic import ValidationError
 from featherlite.bundle import Bundle
 from featherlite.data.photos import load_photos
 from featherlite.errors import BundleError, RequestError
+from featherlite.models.heads.cosine import cosine
 from featherlite.models.logits import network_logits
 from featherlite.models.network import load_network, network_bytes
+from featherlite.models.surgery.folding import fold_batchnorm
+from featherlite.quantize.correction import correct
+from featherlite.quantize.measured import measured_scheme
 from featherlite.quantize.points import points
 from featherlite.quantize.quantize import QuantizeConfig, quantize
 from featherlite.quantize.quantize_aware import QuantizeAwareConfig, quantize_aware
+from featherlite.quantize.representative import representative_set
 from featherlite.quantize.scheme import read_scheme
 from featherlite.quantize.simulation import fake_quantized
+from featherlite.runtime.flatbuffer import inspect
 from featherlite.runtime.interpreter import open_runtime
 from featherlite.step import Context, Silent
 from featherlite.training.config import FitConfig
@@ -129,14 +135,40 @@ def test_the_artefact_computes_what_was_trained(trained: Callable[..., Outcome],
     assert (document["output"]["scale"], document["ranges"]) == (pytest.approx((high - low) / 255, rel=1e-5), "trained")
 
 
+def test_a_cosine_head_becomes_the_artefact_it_was_trained_for(normed: Bundle, make_context: MakeContext) -> None:
+    """L2_NORMALIZATION is one operation with a fixed range, and the scale behind it goes into the next kernel."""
+    x = inputs = keras.Input((PX, PX, 3))
+    x = L.Conv2D(8, 3, strides=2, activation="relu6", name="stem")(x)
+    x = L.GlobalAveragePooling2D(name="head_pool")(x)
+    network = keras.Model(inputs, cosine(x, 3, dropout=0.1, cosine_scale=16.0))
+    ctx = make_context()
+    bundle = quantize_aware(normed.with_network(network_bytes(network)), QuantizeAwareConfig(**QUICK), ctx)
+    assert "warnings" not in ctx.details, "all of it is rounded"
+    scheme = read_scheme(bundle)
+    assert scheme is not None
+    assert set(scheme.activations) == {"stem", "head_pool", "head_logits"}
+    made = quantize(bundle, QuantizeConfig(photos=12), make_context()).read("exports/int8/model.tflite")
+    assert [op.name for op in inspect(made).ops][-2:] == ["L2_NORMALIZATION", "FULLY_CONNECTED"]
+    photos = load_photos(bundle, "test", make_context()).images[:]
+    logits = network_logits(fake_quantized(load_network(bundle), scheme), photos)
+    low, high = scheme.activations["head_logits"]
+    off = np.abs(open_runtime("litert_reference", made).run(photos) - logits) / ((high - low) / 255)
+    # Where a pooled value falls to the other side of a half, the length that all are divided by moves each of them.
+    assert (off > 0.5).any(axis=1).sum() <= 2
+    assert np.ptp(logits, axis=0).max() > 10 * (high - low) / 255, "the answers differ from photo to photo"
+
+
 def test_training_mends_what_plain_rounding_breaks(color_bundle: Bundle, make_context: MakeContext) -> None:
-    """One channel a hundredth of the others, made up for in the next layer: the same in float, lost in one scale."""
+    """One channel a hundredth of the others, made up for in the next layer: the same in float, lost in one scale.
+
+    That layer is a dense one: what is lost in a convolution is corrected before training.
+    """
     network = load_network(color_bundle)
-    stem, mix = network.get_layer("stem"), network.get_layer("mix")
-    (kernel, bias), (deep, shift) = stem.get_weights(), mix.get_weights()
+    mix, head = network.get_layer("mix"), network.get_layer("head_logits")
+    (kernel, bias), (dense, shift) = mix.get_weights(), head.get_weights()
     share = np.where(np.arange(8) == 2, 0.01, 1.0).astype(np.float32)
-    stem.set_weights([kernel * share, bias * share])
-    mix.set_weights([deep / share[:, None], shift])
+    mix.set_weights([kernel * share[:, None], bias * share])
+    head.set_weights([dense / share[:, None], shift])
     ctx = make_context()
     config = QuantizeAwareConfig(kernels="tensor", epochs=8, batch=12, rate=1e-2, augment=0, photos=24)
     quantize_aware(color_bundle.with_network(network_bytes(network)), config, ctx)
@@ -144,6 +176,28 @@ def test_training_mends_what_plain_rounding_breaks(color_bundle: Bundle, make_co
     assert facts["float_top1"] == 1.0
     assert facts["rounded_top1"] < 0.7
     assert facts["trained_top1"] > 0.9
+
+
+@pytest.mark.parametrize("kernels", ["channel", "tensor"])
+def test_the_start_is_corrected_as_plain_quantization_is(
+    kernels: Any, normed: Bundle, trained: Callable[..., Outcome], make_context: MakeContext
+) -> None:
+    """Without an epoch what comes out is the start: on the grid of `correct`, which rounding again does not leave."""
+    bundle, details = trained(epochs=0, kernels=kernels)
+    expected = fold_batchnorm(load_network(normed))
+    plain = expected.get_layer("deep").get_weights()[1]
+    photos = representative_set(normed, 12, make_context().seed, make_context()).photos
+    assert correct(expected, photos, kernels=kernels) == details["quantize_aware"]["corrected_layers"] == 2
+    network, scheme = load_network(bundle), read_scheme(bundle)
+    assert scheme is not None
+    for name in ("stem", "deep"):
+        sides = (one.get_layer(name).get_weights() for one in (network, expected))
+        for found, wanted in zip(*sides, strict=True):
+            np.testing.assert_allclose(found, wanted, atol=1e-4)  # a bias is in whole units of the sums
+    assert np.abs(expected.get_layer("deep").get_weights()[1] - plain).max() > 1e-3
+    start = measured_scheme(expected, photos, "minmax", kernels=kernels).activations
+    for name, limits in scheme.activations.items():
+        np.testing.assert_allclose(limits, start[name], atol=0.02, err_msg="ranges are those of the corrected network")
 
 
 OWN: dict[str, tuple[dict[str, Any], Any]] = {
@@ -168,6 +222,11 @@ def test_every_key_changes_the_result(key: str, trained: Callable[..., Outcome])
     first, second = (trained(**context), trained(**(context | {key: value})))
     files = ("model.keras", "quantization.json")
     assert [first[0].read(name) for name in files] != [second[0].read(name) for name in files]
+
+
+def test_the_rate_is_searched_for_where_that_is_asked(trained: Callable[..., Outcome]) -> None:
+    _, details = trained(rate="auto", epochs=1)
+    assert 0 < details["found_rate"] <= 1
 
 
 def test_a_teacher_is_listened_to(

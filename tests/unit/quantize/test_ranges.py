@@ -151,6 +151,21 @@ def test_joined_points_share_a_range() -> None:
     assert (scheme.kernels, scheme.method, scheme.input) == ("tensor", "minmax", INPUT)
 
 
+@pytest.mark.parametrize("method", ["mse", "percentile"])
+def test_the_logits_keep_the_one_large_value_that_names_the_class(method: str) -> None:
+    """The same values twice: a method cuts their outlier within the network, and leaves it where it is the answer."""
+    photo = keras.Input((64, 64, 3))
+    inside = keras.layers.Rescaling(1.0, name="inside")(photo)
+    x = keras.layers.Rescaling(1.0, name="logits")(keras.layers.Flatten()(inside))
+    network = keras.Model(photo, keras.layers.Activation("linear", name="last")(x))
+    photos = np.random.default_rng(4).integers(96, 160, (64, 64, 64, 3), dtype=np.uint8)
+    photos[3, 5, 5, 1] = 255
+    settings = {"percentile": 99.9} if method == "percentile" else None
+    ranges = measured_scheme(network, photos, method, settings).activations
+    assert ranges["logits"] == (-0.25, 127 / 128)
+    assert ranges["inside"][1] < 0.9
+
+
 def test_a_scheme_goes_with_the_bundle_and_leaves_with_the_network() -> None:
     from featherlite.bundle import Bundle
 

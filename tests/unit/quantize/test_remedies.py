@@ -36,6 +36,7 @@ SETTLED: dict[str, Any] = {
 }
 KERNEL = {"rounding": 0.1, "kernel": 0.9}
 CUT = {"rounding": 0.1, "clipping": 0.9, "clipped": 0.03}
+LINEAR = {"activation": "linear"}
 WIDE = {"kind": "Activation", "activation": "relu", "range": (0.0, 80.0), "typical": 1.0, "largest": 80.0}
 
 
@@ -58,7 +59,18 @@ def layer(**facts: Any) -> LayerError:
         (WIDE, {"ranges": "minmax"}, "ranges=percentile or ranges=mse, or bound it with relu6"),
         (WIDE, {"ranges": "mse"}, "bound it with relu6 (swap_activation), or equalize=true"),
         (WIDE | {"range": (0.0, 6.0), "typical": 0.1}, {"ranges": "mse", "equalized_pairs": 2}, "quantize_aware"),
-        (WIDE | {"kind": "Add", "operations": ("ADD",)}, {"ranges": "mse"}, "values: quantize_aware training."),
+        (
+            WIDE | LINEAR | {"kind": "Add", "operations": ("ADD",)},
+            {"ranges": "mse"},
+            "values: quantize_aware training.",
+        ),
+        (WIDE | LINEAR | {"kind": "Conv2D"}, {"ranges": "mse"}, "a few large values: equalize=true."),
+        (WIDE | LINEAR | {"kind": "GlobalAveragePooling2D", "operations": ("MEAN",)}, {}, "values: quantize_aware"),
+        (WIDE | LINEAR | {"kind": "ReLU"}, {"ranges": "mse"}, "bound it with relu6 (swap_activation)"),
+        (KERNEL, {"dtype": "int16x8", "corrected": False, "trained": True}, "train longer with quantize_aware."),
+        (CUT, {"dtype": "int16x8", "trained": True}, "more photos"),
+        (CUT, {"ranges": "mse", "trained": True}, "train longer with quantize_aware, whose ranges"),
+        ({}, {"dtype": "int16x8", "trained": True}, "longer quantize_aware training, or scheme=float16"),
         ({"kind": "Multiply"}, {}, "hard sigmoid"),
         ({}, {}, "int16x8"),
         ({}, {"ranges": "trained"}, "longer quantize_aware training, or scheme=int16x8"),

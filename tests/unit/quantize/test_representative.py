@@ -71,6 +71,9 @@ def test_fewer_photos_than_classes_are_told(color_bundle: Bundle, make_context: 
     context = make_context()
     representative_set(color_bundle, 2, 1, context)
     assert "2 photos for 3 classes" in context.details["warnings"][0]
+    quiet = make_context()
+    representative_set(color_bundle, 2, 1, quiet, shows_ranges=False)
+    assert "warnings" not in quiet.details, "no range hangs on it"
 
 
 @pytest.mark.parametrize(

@@ -117,11 +117,34 @@ def test_given_ranges_are_taken_exactly_and_nothing_else_is_done(
     _, several, again = made(bundle, context, sets=3)
     assert (again, several["stability"]) == (data, {})
     assert "nothing; none was tried" in context.details["warnings"][0]
-    for settings in ({"ranges": "mse"}, {"equalize": True}):
+    assert several["trained"] is True
+    for settings in ({"ranges": "mse"}, {"equalize": True}, {"equalize": True, "scheme": "int16x8"}):
         with pytest.raises(RequestError, match=r"came with quantization\.json"):
             made(bundle, make_context(), **settings)
     with pytest.raises(RequestError, match="trained with kernels='channel'"):
         made(with_scheme(color_bundle, Scheme(activations=ranges, method="trained")), make_context(), kernels="tensor")
+
+
+def test_a_trained_network_keeps_its_kernels_in_every_form(color_bundle: Bundle, make_context: MakeContext) -> None:
+    ranges = {"stem": (0.0, 3.0), "mix": (0.0, 2.5), "head_pool": (0.0, 2.0), "head_logits": (-9.0, 11.0)}
+    bundle = with_scheme(color_bundle, Scheme(activations=ranges, kernels="tensor", method="trained"))
+    for scheme in ("int16x8", "int8-weights"):
+        context = make_context()
+        _, document, _ = made(bundle, context, scheme=scheme, photos=2)
+        assert (document["corrected"], document["trained"]) == (False, True)
+        assert document["kernels"] == ("tensor" if scheme == "int8-weights" else "channel")
+        told = " ".join(context.details.get("warnings", ()))
+        assert ("2 photos for 3 classes" in told) == (scheme == "int16x8"), "where ranges hang on the photos"
+        assert ("cannot give a depthwise kernel one scale" in told) == (scheme == "int16x8")
+    context = make_context()
+    made(bundle, context, photos=2)
+    assert "warnings" not in context.details, "its ranges are given"
+    channel = with_scheme(color_bundle, Scheme(activations=ranges, method="trained"))
+    for scheme in ("int16x8", "int8-weights"):
+        with pytest.raises(RequestError, match="trained with kernels='channel'"):
+            made(channel, make_context(), scheme=scheme, kernels="tensor")
+    with pytest.raises(RequestError, match="cannot give a depthwise kernel one scale"):
+        made(color_bundle, make_context(), scheme="int16x8", kernels="tensor")
 
 
 def test_a_given_range_of_a_layer_that_is_not_stored_is_refused(

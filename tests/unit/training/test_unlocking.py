@@ -32,6 +32,30 @@ def test_blocks_unlock_from_the_backbones_end() -> None:
     assert "at most 3" in error.value.hint
 
 
+@pytest.mark.parametrize("movement", ["learned", "moving"])
+def test_ranges_that_train_along_unlock_with_the_layers_that_they_round(movement: str) -> None:
+    """They are no layers of their own to `unlock`, and none begins a stage."""
+    from featherlite.quantize.points import points
+    from featherlite.quantize.scheme import Scheme
+    from featherlite.quantize.simulation import fake_quantized
+    from featherlite.training.unlocking import unlock_groups
+
+    plain = block_network()
+    scheme = Scheme(activations=dict.fromkeys(points(plain), (-1.0, 1.0)), method="minmax")
+    network = fake_quantized(plain, scheme, movement=movement)
+    ranges = {layer.name for layer in network.layers if layer.name.endswith("_range") and layer.weights}
+    assert len(ranges) > 3
+    for keys in ({"unlock_stages": 3}, {"unlock_stages": 2, "unlock": 2}, {"unlock": 2}, {}):
+        config = FitConfig(**keys)
+        found = unlock_groups(network, config)
+        assert [[name for name in group if name not in ranges] for group in found] == unlock_groups(plain, config)
+    (last,) = unlock_groups(network, FitConfig(unlock=1))
+    assert last[0] == "c_conv"
+    assert set(last[1:]) <= ranges
+    order = [layer.name for layer in network.layers]
+    assert all(order.index(name) > order.index("c_conv") for name in last[1:])
+
+
 def test_what_is_locked_stays_as_it_is_until_its_stage(context: Callable[..., Context]) -> None:
     names = ("a_conv", "b_conv", "c_conv", "head_logits")
     start = block_network()
