@@ -68,7 +68,7 @@ def prepare(bundle: Bundle, config: QuantizeConfig, seed: int, ctx: Context) -> 
         network=network_bytes(network),
         kernels=config.kernels,
         ranges=None if scheme is None else scheme.activations,
-        plan_memory=config.plan_memory,
+        plan_memory=config.plan_memory and config.scheme in CALIBRATED,  # no microcontroller takes weights alone
     )
     return Prepared(making, facts, {} if scheme is None else {QUANTIZATION: _json(scheme)})
 

@@ -16,6 +16,7 @@ from featherlite.evaluate.verify import VerifyConfig, verify
 from featherlite.models import convert as convert_module
 from featherlite.models import convert_worker
 from featherlite.models.network import load_network, network_bytes
+from featherlite.quantize.post_training import prepare
 from featherlite.quantize.quantize import QuantizeConfig, quantize
 from featherlite.quantize.scheme import Scheme, read_scheme, with_scheme
 from featherlite.quantize.stability import spread_of
@@ -288,3 +289,11 @@ def test_former_ranges_do_not_stay_beside_a_new_artefact(quantized: Bundle, make
     stale = quantized.with_files({"exports/int8/old.json": json.dumps({}).encode()})
     done, _, _ = made(stale, make_context())
     assert "exports/int8/old.json" not in done
+
+
+def test_what_no_microcontroller_takes_gets_no_plan_of_its_memory(color_bundle: Bundle, make_context: Any) -> None:
+    planned = {
+        scheme: prepare(color_bundle, QuantizeConfig(scheme=scheme, photos=12), 0, make_context()).making.plan_memory
+        for scheme in ("int8", "int16x8", "int8-weights")
+    }
+    assert planned == {"int8": True, "int16x8": True, "int8-weights": False}

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 __all__ = ["divergence", "entropy"]
 
-ONE_SIDED, TWO_SIDED = 256, 128
-"""Levels that magnitudes get: all of int8 behind a ReLU, half of it where the sign takes the other."""
+LEVELS = 256
+"""Steps of int8 over a whole range."""
 SMOOTHING = 1e-4
 STRIDE = 8
 """Every how many bins a cut is tried."""
@@ -23,14 +23,15 @@ def entropy(seen: Seen) -> tuple[float, float]:
     """The range cut at the magnitude where the Kullback-Leibler divergence is smallest, never beyond the extremes.
 
     Source: S. Migacz, "8-bit Inference with TensorRT" (GTC 2017), slides 20 to 34: 2048 bins of magnitudes, zeros left
-    out, what is cut counted in the last bin kept.
+    out, what is cut counted in the last bin kept. There a sign takes half of the levels; LiteRT's ranges need not lie
+    evenly around zero, so that magnitudes get as many of the levels as the longer side has of the range.
     """
     found = seen.histogram
     half = len(found.counts) // 2
     magnitudes = (found.counts[half:] + found.counts[:half][::-1]).astype(np.float64)
-    levels = TWO_SIDED if seen.low < 0 < seen.high else ONE_SIDED
     if not magnitudes.sum():
         return seen.low, seen.high
+    levels = round(LEVELS * max(-seen.low, seen.high) / (max(seen.high, 0.0) - min(seen.low, 0.0)))
     cuts = range(half, levels - 1, -STRIDE)  # the whole range first: it wins among equals
     best = min(cuts, key=lambda cut: divergence(magnitudes, cut, levels))
     limit = best * found.width
