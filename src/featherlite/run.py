@@ -218,8 +218,16 @@ def _execute(
     shutil.rmtree(scratch, ignore_errors=True)
     for folder in (scratch, resume):
         folder.mkdir(parents=True, exist_ok=True)
-    context = Context(around.seed, scratch, resume, around.cache, around.data, around.progress, earlier=earlier or {})
-    context.asked = f"{plan.step.name} {plan.config.model_dump_json(exclude_defaults=True)}"
+    context = Context(
+        around.seed,
+        scratch,
+        resume,
+        around.cache,
+        around.data,
+        around.progress,
+        earlier=earlier or {},
+        asked=f"{plan.step.name} {plan.config.model_dump_json(exclude_defaults=True)}",
+    )
     started, clock = datetime.now(UTC), time.monotonic()
     if "network" in plan.step.needs | plan.step.provides:
         from featherlite.models.framework import start_keras
