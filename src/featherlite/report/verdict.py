@@ -116,8 +116,9 @@ def _sentences(
         if abs(loss) < 0.05:
             said.append(f"Making it {check.name} cost no accuracy.")
         else:
-            verb = "cost" if loss > 0 else "gained"
-            said.append(f"Making it {check.name} {verb} {abs(loss):.1f} points of accuracy.")
+            change = f"{'cost' if loss > 0 else 'gained'} {abs(loss):.1f} points of accuracy"
+            photos = round(abs(loss) / 100 * estimate.n)
+            said.append(f"Making it {check.name} {change}: {photos:,} of {estimate.n:,} photos.")
     return said
 
 
