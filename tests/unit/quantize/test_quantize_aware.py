@@ -224,6 +224,11 @@ def test_every_key_changes_the_result(key: str, trained: Callable[..., Outcome])
     assert [first[0].read(name) for name in files] != [second[0].read(name) for name in files]
 
 
+def test_the_rate_may_be_left_to_a_search() -> None:
+    assert QuantizeAwareConfig(rate="auto").rate == "auto"
+
+
+@pytest.mark.slow
 def test_the_rate_is_searched_for_where_that_is_asked(trained: Callable[..., Outcome]) -> None:
     _, details = trained(rate="auto", epochs=1)
     assert 0 < details["found_rate"] <= 1

@@ -172,13 +172,18 @@ def test_harm_is_asked_of_calibration_photos_where_there_are_some(
 # ---- fade and recovery -------------------------------------------------------------------------------------------
 
 
-def test_every_setting_of_the_fade_changes_what_comes_out(removed: Any) -> None:
+def without_validation(bundle: Bundle) -> Bundle:
+    """Its validation photos join those to train on."""
+    rows = [(*row[:4], "train" if row[4] == "val" else row[4]) for row in read_splits(bundle).rows()]
+    return bundle.with_files({"splits.parquet": write_splits(Splits.from_rows(rows))})
+
+
+def test_every_setting_of_the_fade_changes_what_comes_out(removed: Any, blocks_bundle: Bundle) -> None:
+    bundle = without_validation(blocks_bundle)  # the last epoch is kept, whatever it is worth
+
     def result(**options: Any) -> bytes:
-        return bytes(
-            removed(blocks=("b_sum",), count=1, max_drop=1.0, **(FADED | {"epochs": 0} | options))[2].read(
-                "model.keras"
-            )
-        )
+        after = removed(bundle, blocks=("b_sum",), count=1, max_drop=1.0, **(FADED | {"epochs": 0} | options))[2]
+        return bytes(after.read("model.keras"))
 
     results = [
         result(fade="anneal"),
@@ -244,8 +249,7 @@ def test_blocks_that_are_not_there_or_may_not_go_are_refused(color_bundle: Bundl
 
 
 def test_without_validation_photos_an_end_must_be_given(blocks_bundle: Bundle, removed: Any) -> None:
-    rows = [(*row[:4], "train" if row[4] == "val" else row[4]) for row in read_splits(blocks_bundle).rows()]
-    bundle = blocks_bundle.with_files({"splits.parquet": write_splits(Splits.from_rows(rows))})
+    bundle = without_validation(blocks_bundle)
     with pytest.raises(RequestError, match="Without validation photos nothing tells"):
         removed(bundle)
     assert removed(bundle, count=3)[0] == []

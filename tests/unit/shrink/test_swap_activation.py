@@ -264,7 +264,8 @@ def test_an_activation_that_is_not_there_is_refused(bundle: Bundle, color_bundle
     assert "relu6 already" in ctx.details["warnings"][0]
 
 
-@pytest.mark.parametrize(("what", "after"), [pytest.param("match", 3, marks=pytest.mark.slow), ("train", 3)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("what", "after"), [("match", 3), ("train", 3)])
 def test_an_interrupted_swap_ends_alike(what: str, after: int, bundle: Bundle, make_context: Any) -> None:
     """Bit for bit: stopped while the second group matches, or while it learns the labels again."""
     options = {"epochs": 1, "stages": 1, "at_once": 2, "final_epochs": 2}
