@@ -1,4 +1,4 @@
-"""Teachers made ready: the teachers opened and checked, the photos gathered, the teachers judged and asked."""
+"""Teachers made ready: opened, checked, judged and asked, and the photos that they are asked about gathered."""
 
 from __future__ import annotations
 
