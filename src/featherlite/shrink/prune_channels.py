@@ -63,6 +63,8 @@ def prune_channels(bundle: Bundle, config: PruneChannelsConfig, ctx: Context) ->
 
     network = load_network(bundle)
     plan = _Plan.of(network, config)
+    for told in plan.beyond:
+        ctx.warn(told)
     ward = Ward.open(bundle, config, ctx)
     reference = ward.top1(network)
     good, costs, rounds, why = network, plan.start, list[dict[str, Any]](), ""
@@ -105,13 +107,15 @@ class _Plan:
     protected: dict[str, str]
     start: dict[str, int]
     target: dict[str, int]
+    beyond: tuple[str, ...]
+    """what was asked for beyond the least that every width may have, which is then the target"""
 
     @classmethod
     def of(cls, network: keras.Model, config: PruneChannelsConfig) -> _Plan:
         """The plan for the network that came.
 
         Raises:
-            RequestError: nothing in it may be pruned, or not as much as was asked for.
+            RequestError: nothing in it may be pruned.
         """
         from featherlite.models.surgery.channels import channels_of
         from featherlite.models.surgery.widths import bill_of
@@ -128,14 +132,14 @@ class _Plan:
         start, smallest = bill.total(widths), bill.total(widths | floors)
         target = {what: limit for what in ("parameters", "macs") if (limit := getattr(config, what))}
         target = target or {"channels": round((1 - config.share) * start["channels"])}
-        for what, limit in target.items():
-            if smallest[what] > limit:
-                raise RequestError(
-                    f"'{network.name}' cannot be pruned to {limit:,} {_named(what)}: with every width at its least it "
-                    f"has {smallest[what]:,} of its {start[what]:,}.",
-                    "Ask for less, or set least or multiple lower; remove_blocks takes whole blocks away.",
-                )
-        return cls(config, floors, channels.protected(), start, target)
+        beyond = tuple(
+            f"Pruned as far as may be, not to {limit:,} {_named(what)}: with every width at its least the network has "
+            f"{smallest[what]:,} of its {start[what]:,}. Set least or multiple lower, or take whole blocks away first."
+            for what, limit in target.items()
+            if smallest[what] > limit
+        )
+        target = {what: max(limit, smallest[what]) for what, limit in target.items()}
+        return cls(config, floors, channels.protected(), start, target, beyond)
 
     def goals(self, number: int) -> dict[str, int]:
         """What is to be reached by the end of that round: each takes the same share of what is left."""
