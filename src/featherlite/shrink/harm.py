@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import keras
@@ -20,7 +20,7 @@ from featherlite.training.predict import score
 if TYPE_CHECKING:
     from featherlite.data.photos import PhotoSet
 
-__all__ = ["Cost", "Harm", "Order", "in_order", "measure_harm"]
+__all__ = ["Cost", "Harm", "Order", "asks_for_harm", "in_order", "measure_harm", "with_arena"]
 
 Order = Literal["harm_per_cost", "harm", "cost", "end_first"]
 Cost = Literal["parameters", "macs", "arena"]
@@ -34,13 +34,13 @@ class Harm:
     """What leaving one block out does, with nothing trained.
 
     `loss`: rise of the mean cross-entropy in nats. `top1`: fall of the top-1, 0..1. `arena`: bytes of int8 activations
-    that are no longer needed at the worst moment; None where it was not asked for.
+    that are no longer needed at the worst moment. None: not asked for.
     """
 
     block: ResidualBlock
-    loss: float
-    top1: float
-    arena: int | None
+    loss: float | None = None
+    top1: float | None = None
+    arena: int | None = None
 
     def saved(self, cost: Cost) -> int:
         """What its removal saves."""
@@ -58,6 +58,17 @@ class Harm:
         }
 
 
+def asks_for_harm(order: Order) -> bool:
+    """Whether that order hangs on photos, not on the graph alone."""
+    return order in ("harm", "harm_per_cost")
+
+
+def with_arena(network: keras.Model, harms: Sequence[Harm]) -> list[Harm]:
+    """The same with what each block saves of the arena, which takes a graph of its own for each."""
+    peak = activation_peak(network)
+    return [replace(harm, arena=peak - activation_peak(without_blocks(network, [harm.block]))) for harm in harms]
+
+
 def measure_harm(
     network: keras.Model,
     blocks: Sequence[ResidualBlock],
@@ -65,12 +76,8 @@ def measure_harm(
     count: int,
     seed: int,
     advance: Callable[[int], None],
-    *,
-    arena: bool,
 ) -> list[Harm]:
     """The harm of leaving out each of these blocks alone, on `count` photos drawn by seed, in the order of `blocks`.
-
-    `arena` asks for what each saves of it, which takes a graph of its own for each.
 
     Raises:
         DataError: there are no photos.
@@ -82,15 +89,13 @@ def measure_harm(
     gates = {block.sum: Gate(name=f"{block.sum}_gate") for block in blocks}
     gated = rebuild(network, {block.sum: _behind(gates[block.sum], 1 - block.port) for block in blocks})
     top1, loss = score(network_logits(gated, images), labels)
-    peak = activation_peak(network) if arena else 0
     harms = []
     for block in blocks:
         gate = gates[block.sum]
         gate.opening.assign(0.0)
         top1_without, loss_without = score(network_logits(gated, images), labels)
         gate.opening.assign(1.0)
-        saved = peak - activation_peak(without_blocks(network, [block])) if arena else None
-        harms.append(Harm(block, loss_without - loss, top1 - top1_without, saved))
+        harms.append(Harm(block, loss_without - loss, top1 - top1_without))
         advance(1)
     return harms
 
@@ -98,15 +103,16 @@ def measure_harm(
 def in_order(harms: Sequence[Harm], order: Order, cost: Cost) -> list[Harm]:
     """The same with those first that are to be removed first; of equal ones those nearer to the output."""
 
-    def key(harm: Harm) -> float:
+    def key(harm: Harm) -> tuple[float, float]:
+        loss, saved = harm.loss or 0.0, harm.saved(cost)
         if order == "harm":
-            return harm.loss
+            return 0.0, loss
         if order == "cost":
-            return -harm.saved(cost)
+            return 0.0, -saved
         if order == "end_first":
-            return 0.0
-        saved = harm.saved(cost)
-        return max(harm.loss, NO_HARM) / saved if saved > 0 else float("inf")
+            return 0.0, 0.0
+        # Where two blocks are at the arena's peak, neither saves anything alone: then harm has to tell them apart.
+        return (0.0, max(loss, NO_HARM) / saved) if saved > 0 else (1.0, loss)
 
     from_the_end = list(harms)[::-1]
     return sorted(from_the_end, key=key)

@@ -48,7 +48,10 @@ class RemoveBlocksConfig(RecoveryConfig):
     )
     together: int = Field(1, ge=1, le=100, description="blocks that are removed at once, before the network recovers")
     misses: int = Field(
-        0, ge=0, description="how often a removal that breaks accuracy is given back and the next blocks are tried"
+        0,
+        ge=0,
+        description="how often a removal that breaks accuracy is given back and another is tried: half as many blocks "
+        "at once, or the next one where it was one alone",
     )
     fade: Literal["anneal", "penalty", "none"] = Field(
         "anneal",
@@ -73,6 +76,8 @@ class RemoveBlocksConfig(RecoveryConfig):
             raise ValueError(f"photos does nothing with order = '{self.order}', which measures no harm")
         if self.blocks and (set(idle) & {"order", "cost", "photos"}):
             raise ValueError("order, cost and photos do nothing where blocks says which go: leave them out")
+        if len(set(self.blocks)) < len(self.blocks):
+            raise ValueError("blocks names a block twice")
         if self.fade != "none" and self.augment > 0 and (self.mixup > 0 or self.cutmix > 0):
             raise ValueError("fade cannot be taught on mixed photos: set mixup and cutmix to 0, or fade to 'none'")
         return self
@@ -170,7 +175,8 @@ class _Surgery:
         """The blocks that may go and were not given back; in the order asked for, where one was."""
         from featherlite.models.surgery.blocks import residual_blocks
 
-        kept = {name for facts in self.given_back for name in facts["blocks"]}
+        # Of several that broke accuracy together each may still go alone.
+        kept = {facts["blocks"][0] for facts in self.given_back if len(facts["blocks"]) == 1}
         found = {one.sum: one for one in residual_blocks(network) if not one.why_not and one.sum not in kept}
         return [found[name] for name in self.config.blocks or found if name in found]
 
@@ -180,8 +186,9 @@ class _Surgery:
 
         candidates = self._candidates(network)
         ranked = [] if self.config.blocks else self._ranked(network, candidates, ctx)
-        left = self.config.count - self._gone() if self.config.count else self.config.together
-        chosen = ([harm.block for harm in ranked] or candidates)[: min(self.config.together, left)]
+        together = max(1, self.config.together >> len(self.given_back))
+        left = self.config.count - self._gone() if self.config.count else together
+        chosen = ([harm.block for harm in ranked] or candidates)[: min(together, left)]
         names = [block.sum for block in chosen]
         cut = without_blocks(network, chosen)
         beside = touched(network, cut)
@@ -194,12 +201,16 @@ class _Surgery:
         return Reached(healed.network, facts | {"top1": healed.facts["top1"]})
 
     def _ranked(self, network: keras.Model, blocks: Sequence[ResidualBlock], ctx: Context) -> list[Harm]:
-        from featherlite.shrink.harm import in_order, measure_harm
+        from featherlite.shrink.harm import Harm, asks_for_harm, in_order, measure_harm, with_arena
 
-        ctx.progress.start("rank blocks", len(blocks))
-        config, arena = self.config, self.config.cost == "arena"
-        harms = measure_harm(network, blocks, self.asked, config.photos, ctx.seed, ctx.progress.advance, arena=arena)
-        ctx.progress.finish()
+        config = self.config
+        harms = [Harm(block) for block in blocks]
+        if asks_for_harm(config.order):
+            ctx.progress.start("rank blocks", len(blocks))
+            harms = measure_harm(network, blocks, self.asked, config.photos, ctx.seed, ctx.progress.advance)
+            ctx.progress.finish()
+        if config.cost == "arena":
+            harms = with_arena(network, harms)
         return in_order(harms, config.order, config.cost)
 
     def _fade(self, network: keras.Model, cut: keras.Model, blocks: Sequence[ResidualBlock], ctx: Context) -> Reached:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from featherlite.models.surgery.blocks import residual_blocks
@@ -24,7 +25,9 @@ def test_the_orders_by_hand() -> None:
     assert ordered("cost", "macs") == "abc"
     assert ordered("harm_per_cost") == "bac"
     assert ordered("harm_per_cost", "macs") == "abc"
-    assert ordered("harm_per_cost", "arena") == "acb", "what saves nothing comes last, from the end on"
+    assert ordered("harm_per_cost", "arena") == "acb", "what saves nothing comes last, the least harm first"
+    harms = [replace(harm, arena=0) for harm in harms]
+    assert ordered("harm_per_cost", "arena") == "cab", "where nothing saves any, harm alone decides"
     assert ordered("end_first") == "cba"
     good = [Harm(block, -0.5, 0.0, 0) for block in blocks]
     assert in_order(good, "harm_per_cost", "parameters")[0].block.sum == "b_sum", (

@@ -116,6 +116,13 @@ def test_what_broke_accuracy_is_left_and_the_next_tried(removed: Any) -> None:
     assert facts["ended"] == "no block is left that may be removed"
 
 
+def test_of_blocks_that_break_accuracy_together_some_may_go_alone(removed: Any) -> None:
+    left, facts, _ = removed(order="end_first", together=2, misses=2)
+    assert names(facts, "given_back") == [["c_sum", "b_sum"], ["c_sum"]]
+    assert names(facts) == [["b_sum"], ["a_sum"]]
+    assert left == ["c_sum"]
+
+
 # ---- which -------------------------------------------------------------------------------------------------------
 
 
@@ -255,10 +262,14 @@ def test_without_validation_photos_an_end_must_be_given(blocks_bundle: Bundle, r
     assert removed(bundle, count=3)[0] == []
 
 
-def test_without_training_photos_nothing_can_be_ranked(blocks_bundle: Bundle, removed: Any) -> None:
+def test_without_training_photos_nothing_can_be_ranked_by_harm(blocks_bundle: Bundle, removed: Any) -> None:
     rows = [row for row in read_splits(blocks_bundle).rows() if row[4] != "train"]
+    untrained = blocks_bundle.with_files({"splits.parquet": write_splits(Splits.from_rows(rows))})
     with pytest.raises(DataError, match="no photos to rank blocks by"):
-        removed(blocks_bundle.with_files({"splits.parquet": write_splits(Splits.from_rows(rows))}))
+        removed(untrained)
+    _, facts, _ = removed(untrained, order="cost", count=1)
+    assert names(facts) == [["b_sum"]], "what a block saves hangs on no photo"
+    assert facts["removed"][0]["ranking"][0]["loss"] is None
 
 
 @pytest.mark.parametrize(
@@ -269,6 +280,7 @@ def test_without_training_photos_nothing_can_be_ranked(blocks_bundle: Bundle, re
         ({"order": "harm", "cost": "macs"}, "cost does nothing with order = 'harm'"),
         ({"blocks": ("a",), "order": "harm"}, "order, cost and photos do nothing"),
         ({"blocks": ("a",), "photos": 3}, "order, cost and photos do nothing"),
+        ({"blocks": ("a", "b", "a")}, "names a block twice"),
         ({"mixup": 0.2}, "set mixup and cutmix to 0"),
     ],
 )
