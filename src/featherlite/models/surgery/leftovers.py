@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import math
+from typing import Any
 
 import keras
 import numpy as np
@@ -22,6 +23,9 @@ _TRAINING = (
     keras.layers.GaussianNoise,
     keras.layers.SpatialDropout2D,
 )
+_OWN = (keras.layers.ReLU, keras.layers.Activation)
+_INLINE = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.Dense)
+"""Layers that are an activation, and those that may end in one."""
 _POOLS = (keras.layers.MaxPooling2D, keras.layers.AveragePooling2D)
 _SHAPES = (keras.layers.Reshape, keras.layers.Flatten, keras.layers.Cropping2D, keras.layers.ZeroPadding2D)
 
@@ -32,7 +36,7 @@ def training_layers(network: keras.Model) -> list[str]:
 
 
 def idle_layers(network: keras.Model) -> list[str]:
-    """Names of the layers that return their input as it is: linear activations, ReLU behind ReLU, paddings of zero."""
+    """Names of the layers that return their input as it is: linear activations, ReLU behind ReLU6, paddings of zero."""
     return [layer.name for layer in network.layers if _is_idle(layer)]
 
 
@@ -66,11 +70,12 @@ def _is_random(layer: Any) -> bool:
 def _is_idle(layer: Any) -> bool:
     if isinstance(layer, keras.layers.Identity):
         return True
-    if isinstance(layer, keras.layers.Activation):
-        return str(layer.activation.__name__) == "linear"
-    if isinstance(layer, keras.layers.ReLU):
-        before = layer.input._keras_history.operation
-        return _limit(layer) == "none" and isinstance(before, keras.layers.ReLU) and _limit(before) != "odd"
+    if isinstance(layer, keras.layers.Activation) and layer.activation is keras.activations.linear:
+        return True
+    ceiling = _ceiling(layer, _OWN)
+    if ceiling is not None:
+        below = _ceiling(layer.input._keras_history.operation, _OWN + _INLINE)
+        return below is not None and below <= ceiling
     if isinstance(layer, _POOLS):
         return set(layer.pool_size) == {1} and set(layer.strides) == {1}
     if isinstance(layer, keras.layers.UpSampling2D):
@@ -78,11 +83,15 @@ def _is_idle(layer: Any) -> bool:
     return isinstance(layer, _SHAPES) and layer.input.shape == layer.output.shape
 
 
-def _limit(layer: Any) -> Literal["none", "some", "odd"]:
-    """Whether a ReLU is limited above; odd where it lets anything below zero pass, or has another threshold."""
-    if layer.negative_slope != 0 or layer.threshold != 0:
-        return "odd"
-    return "none" if layer.max_value is None else "some"
+def _ceiling(layer: Any, kinds: tuple[type, ...]) -> float | None:
+    """The largest value that comes out of a layer which passes 0 .. that as it is and cuts the rest; None: another."""
+    if not isinstance(layer, kinds):
+        return None
+    if isinstance(layer, keras.layers.ReLU):
+        if layer.negative_slope != 0 or layer.threshold != 0:
+            return None
+        return math.inf if layer.max_value is None else float(layer.max_value)
+    return {keras.activations.relu: math.inf, keras.activations.relu6: 6.0}.get(layer.activation)
 
 
 def _pair(network: keras.Model) -> tuple[Any, Any] | None:

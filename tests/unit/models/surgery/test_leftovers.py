@@ -50,6 +50,20 @@ def test_what_does_nothing() -> None:
     close(network, drop(network, found))
 
 
+def test_what_was_cut_off_already_is_not_cut_again() -> None:
+    def make(x: Any) -> Any:
+        x = layers.ReLU(6.0, name="six_again")(layers.Conv2D(4, 1, activation="relu6", name="conv")(x))
+        x = layers.Activation("relu", name="open")(layers.Activation("relu6", name="six_too")(x))
+        x = layers.ReLU(4.0, name="four")(x)  # cuts what six let pass
+        x = layers.ReLU(6.0, name="after_four")(x)
+        x = layers.ReLU(name="leaky_next")(layers.ReLU(negative_slope=0.1, name="leaky")(x))
+        return layers.ReLU(6.0, name="cuts")(layers.ReLU(name="is_open")(layers.Conv2D(4, 1, name="last")(x)))
+
+    network = of(make)
+    assert idle_layers(network) == ["six_again", "six_too", "open", "after_four"]
+    close(network, drop(network, idle_layers(network)))
+
+
 def test_a_hand_worked_merge() -> None:
     """(3 x + 1) 2 + 5 = 6 x + 7, for x of two numbers and a middle of three."""
     network = of(lambda x: layers.Dense(1, activation="relu", name="b")(layers.Dense(3, name="a")(x)), (2,))
