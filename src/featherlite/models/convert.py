@@ -141,7 +141,7 @@ def _explained(error: ExportError, dtype: str, layers: Sequence[str]) -> ExportE
 
 REMEDY: Final = (
     "Replace what needs it: `swap_activation` puts relu6, relu or hard_swish in the place of an activation, `fold` "
-    "takes up normalization and constants, and another form (`--scheme float16`) keeps the network as it is."
+    "takes up BatchNorm and constants, and another form (`--scheme float16`) keeps the network as it is."
 )
 """What to do about a layer that has no integer form."""
 

@@ -23,7 +23,8 @@ def refusal(converted: Converted) -> str:
     kinds = [op for op in facts.op_counts if op in WITHOUT_KERNEL]
     if kinds:
         named = ", ".join(f"'{name}'" for name in converted.layers_of(kinds))
-        return f"it has no int8 kernel for {', '.join(kinds)} (layers {named}). `swap_activation` replaces activations."
+        remedy = "`swap_activation` replaces those that are activations; the others it cannot have."
+        return f"it has no int8 kernel for {', '.join(kinds)} (layers {named}). {remedy}"
     return ""
 
 
