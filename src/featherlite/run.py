@@ -266,7 +266,7 @@ def _test_reads(parent: Bundle, result: Bundle) -> int:
 def _measure(
     plan: PlannedStep, parent: Bundle, result: Bundle, before: Measure | None, context: Context
 ) -> Measure | None:
-    """What the result weighs and scores: on the test split for a step that opened it, else on validation photos.
+    """What the result weighs and scores: on the photos that the step itself scored, else on validation photos.
 
     A step that left network and subject as they were keeps the former measure.
     """
@@ -276,7 +276,7 @@ def _measure(
     from featherlite.evaluate.measure import measure, measure_verified
 
     if plan.step.reads_test:
-        return measure_verified(result)
+        return measure_verified(result, parent)
     unchanged = result.subject == parent.subject and result.files["model.keras"] == parent.files.get("model.keras")
     if before is not None and unchanged:
         return before

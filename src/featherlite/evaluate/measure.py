@@ -164,15 +164,17 @@ def with_scores(bundle: Bundle, photos: PhotoSet, logits: NDArray[np.float32], s
     return bundle.with_json("metrics.json", metrics)
 
 
-def measure_verified(bundle: Bundle) -> Measure:
+def measure_verified(bundle: Bundle, former: Bundle | None = None) -> Measure:
     """The bundle's subject, weighed, and scored as metrics.json says: on test photos, else on validation photos.
+
+    A score that `former` does not have goes first: it is the one of the step that made this bundle of it.
 
     Raises:
         DataError: metrics.json holds no score of the subject.
         BundleError: metrics.json does not hold what it should.
     """
-    metrics = bundle.metrics
-    for split in ("test", "val"):
+    metrics, known = bundle.metrics, former.metrics if former else {}
+    for split in sorted(("test", "val"), key=lambda split: metrics.get(split) == known.get(split)):
         if metrics.get(split, {}).get("subject") == bundle.subject:
             scored = parse(_Scored, metrics[split], "metrics.json")
             return _measure(bundle, bundle.subject, scored.top1, scored.top5)

@@ -106,8 +106,8 @@ def add_export(
 ) -> Bundle:
     """The bundle with exports/<name>: model.tflite, export.json, golden.npz, labels.txt and preprocess.json.
 
-    `facts` are added to export.json and `files` to the folder; `made` is the artefact where it was made already. A
-    verdict on former exports is left out, since it says nothing about the new one.
+    `facts` are added to export.json and `files` to the folder; `made` is the artefact where it was made already. What
+    was found about a former export of that name is left out, and so is a verdict on all: neither is about the new one.
 
     Raises:
         ExportError: the network cannot be written in this format, or does not fit the bundle's labels.
@@ -143,15 +143,27 @@ def add_export(
         PREPROCESS: bundle.preprocess.model_dump_json().encode(),
         **(files or {}),
     }
-    added = bundle.with_files({f"exports/{name}/{file}": content for file, content in written.items()})
+    added = _without_findings(bundle, name).with_files(
+        {f"exports/{name}/{file}": content for file, content in written.items()}
+    )
     # Nothing of a former export of this name stays: its ranges would be taken for the new one's.
     stale = {file for file in bundle.files if file.startswith(f"exports/{name}/")} - {
         f"exports/{name}/{file}" for file in written
     }
     # What was packed is of the former artefact of that name.
     packages = added.packed if name == PACKED else frozenset()
-    kept = {file: content for file, content in added.files.items() if file not in stale | {"verify.json"} | packages}
+    kept = {file: content for file, content in added.files.items() if file not in stale | packages}
     return type(bundle)(kept, added.subject, added.parent)
+
+
+def _without_findings(bundle: Bundle, name: str) -> Bundle:
+    """The bundle without the verdict, and without scores and answers of the export `name`, which is to be replaced."""
+    scored = {split: found for split, found in bundle.metrics.items() if found.get("subject") != name}
+    # A file of answers holds those of several subjects; how often a split was read stands in the history.
+    answers = {file for file in bundle.files if file.startswith("predictions/")} if name in bundle.exports else set()
+    kept = {file: content for file, content in bundle.files.items() if file not in answers | {"verify.json"}}
+    left = type(bundle)(kept, bundle.subject, bundle.id or bundle.parent)
+    return left if scored == bundle.metrics else left.with_json("metrics.json", scored)
 
 
 def labels_text(bundle: Bundle) -> bytes:

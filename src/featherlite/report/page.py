@@ -9,7 +9,7 @@ from typing import Any
 from featherlite.bundle import Bundle, storage_guard, write_atomically
 from featherlite.report.audited import AUDIT_PAGE, audited_view
 from featherlite.report.beside import beside_view
-from featherlite.report.documents import read_checks, read_scores, spoken_check
+from featherlite.report.documents import Scores, read_checks, read_scores, spoken_check
 from featherlite.report.ladder import ladder_rows
 from featherlite.report.next_steps import Commands, RunNote, run_commands
 from featherlite.report.origins import photos_view, provenance_view
@@ -64,7 +64,7 @@ def render_page(
     checks = read_checks(document)
     rows = ladder_rows(history, document)
     test, val = read_scores(bundle, "test"), read_scores(bundle, "val")
-    scores, split = (test, "test") if test else (val, "validation")
+    split, scores = _shown(bundle.subject, {"test": test, "validation": val})
     thumbnails = Thumbnails(photos_root)
     roots = (thumbnails.root, bundle.home)
     labels = [label.name for label in bundle.labels] if "labels.json" in bundle else []
@@ -80,6 +80,7 @@ def render_page(
         synthetic=drawings,
         split=split,
         scores=scores,
+        others=_others(scores, bundle.subject),
         verdict=verdict_view(bundle, rows, test, checks) if made else no_model_view(bundle, note, *roots),
         photos=photos_view(bundle, thumbnails),
         audited=audited,
@@ -95,6 +96,23 @@ def render_page(
         origin=provenance_view(bundle, test, *roots),
         version=version(),
     )
+
+
+def _shown(subject: str, found: dict[str, Scores | None]) -> tuple[str, Scores | None]:
+    """The split whose scores are shown, and those: the bundle's own before another model's, the first split first."""
+    known = [(split, scores) for split, scores in found.items() if scores is not None]
+    return min(known, key=lambda pair: pair[1].subject != subject, default=("", None))
+
+
+def _others(scores: Scores | None, subject: str) -> str:
+    """Whose scores these are, where they are not those of what speaks for the bundle; else empty."""
+    if scores is None or scores.subject == subject:
+        return ""
+    return f"of {_called(scores.subject)}, not of {_called(subject)}"
+
+
+def _called(subject: str) -> str:
+    return "the float32 network" if subject == "network" else f"the {subject} artefact"
 
 
 def _road(bundle: Bundle, audited: dict[str, Any] | None, note: RunNote | None) -> Commands:

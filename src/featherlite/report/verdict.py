@@ -28,10 +28,11 @@ def verdict_view(
 ) -> dict[str, Any]:
     """What the top of the page says: its state, its sentences, the score with its interval, the numbers beside it."""
     check = spoken_check(checks)
+    own = test if test and test.subject == bundle.subject else None
     measured = [row for row in rows if row["bytes"] is not None]
     last = measured[-1] if measured else None
-    estimate, subject = _score(check, test, rows)
-    chance = guessing(test) if test else None
+    estimate, subject = _score(check, own, last)
+    chance = guessing(own) if own else None
     size = check.bytes if check else last["bytes"] if last else None
     kind = check.name if check else last["subject"] if last else bundle.subject
     arena = check.arena_bytes if check else last.get("arena_bytes") if last else None
@@ -74,15 +75,17 @@ def no_model_view(bundle: Bundle, note: RunNote | None, *roots: Path | None) -> 
     }
 
 
-def _score(check: ExportCheck | None, test: Scores | None, rows: Sequence[Row]) -> tuple[Estimate | None, str | None]:
-    """The score that speaks: the artefact's own, else what was evaluated, else the last row's."""
+def _score(check: ExportCheck | None, test: Scores | None, last: Row | None) -> tuple[Estimate | None, str | None]:
+    """The score that speaks: the artefact's own, else what was evaluated of it, else the last row's.
+
+    Rows before the last are of other models.
+    """
     if check and check.top1:
         return check.top1, check.name
     if test and test.top1:
         return test.top1.model_copy(update={"split": "test"}), test.subject
-    for row in reversed(rows):
-        if row["top1"]:
-            return Estimate.model_validate(row["top1"]), row["subject"]
+    if last and last["top1"]:
+        return Estimate.model_validate(last["top1"]), last["subject"]
     return None, None
 
 

@@ -68,3 +68,30 @@ def test_what_speaks_for_the_bundle_is_always_among_the_subjects(
 def test_a_new_network_has_answered_nothing(color_bundle: Bundle, make_context: Callable[[], Context]) -> None:
     made = evaluate(color_bundle, EvaluateConfig(), make_context())
     assert "predictions/test.parquet" not in made.with_network(made.read("model.keras"))
+
+
+def test_scores_and_answers_go_with_the_artefact_that_they_speak_of(
+    quantized: Bundle, make_context: Callable[[], Context]
+) -> None:
+    from featherlite.models.artefact import Made, add_export
+
+    made = evaluate(quantized, EvaluateConfig(), make_context())
+    again = Made(made.read("exports/int8/model.tflite"))
+    replaced = add_export(made, "int8", make_context(), made=again)
+    assert "test" not in replaced.metrics
+    assert "predictions/test.parquet" not in replaced
+    beside = add_export(made, "float32", make_context())
+    assert beside.metrics == made.metrics, "a new artefact beside it says nothing against them"
+    assert "predictions/test.parquet" in beside
+
+
+def test_scores_of_the_network_outlive_an_artefact_and_answers_of_the_artefact_do_not(
+    quantized: Bundle, make_context: Callable[[], Context]
+) -> None:
+    from featherlite.models.artefact import Made, add_export
+
+    spoken = quantized.with_files({}, subject="network")
+    made = evaluate(spoken, EvaluateConfig(subjects=("int8",)), make_context())
+    replaced = add_export(made, "int8", make_context(), made=Made(made.read("exports/int8/model.tflite")))
+    assert replaced.metrics == made.metrics
+    assert "predictions/test.parquet" not in replaced

@@ -79,3 +79,10 @@ def test_the_ladder_row_is_what_the_step_measured(
     assert on_val.top1.split == "val"
     with pytest.raises(DataError, match="no score of 'int8'"):
         measure_verified(evaluated.with_files({}, subject="int8"))
+
+
+def test_the_row_of_a_step_is_of_the_photos_that_it_scored(color_bundle: Bundle, make_context: MakeContext) -> None:
+    tested = evaluate(color_bundle, EvaluateConfig(), make_context())
+    both = evaluate(tested, EvaluateConfig(split="val"), make_context())
+    rows = [measure_verified(both, former) for former in (tested, both)]
+    assert [row.top1.split for row in rows if row.top1] == ["val", "test"], "where no score is new, that on test photos"

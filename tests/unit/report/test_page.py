@@ -291,3 +291,44 @@ def test_the_ladder_needs_neither_templates_nor_keras() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_scores_of_the_network_are_not_the_artefacts(make_bundle: Maker) -> None:
+    """Trained, evaluated, then quantized: what is known of the artefact is its score on validation photos."""
+    bundle = make_bundle(without=("verify.json",))
+    metrics = bundle.metrics
+    metrics["test"]["subject"] = "network"
+    lines = bundle.read("history.jsonl").splitlines(keepends=True)[:-2]
+    bundle = bundle.with_json("metrics.json", metrics).with_files({"history.jsonl": b"".join(lines)})
+    text = Reader(render_page(bundle, None)).text
+    assert "An int8 model for 96" in text
+    assert "val photos correctly" in text
+    assert "test photos that it had never seen" not in text
+    assert text.count("of the float32 network, not of the int8 artefact") == 2, "confusions and mistakes"
+    assert "Macro-F1" not in text, "a figure of another model among this one's"
+
+
+def test_an_artefact_that_nothing_scored_has_no_score(make_bundle: Maker) -> None:
+    """Evaluated, then quantized where there are no validation photos: the row before is the network's."""
+    bundle = make_bundle(without=("verify.json", "metrics.json"))
+    history = [report for report in bundle.history if report.step != "verify"]
+    evaluated, quantized = history.pop(), history.pop()
+    assert evaluated.after is not None
+    assert quantized.after is not None
+    network = evaluated.after.model_copy(update={"subject": "network"})
+    silent = quantized.after.model_copy(update={"top1": None})
+    history += [evaluated.model_copy(update={"after": network}), quantized.model_copy(update={"after": silent})]
+    lines = b"".join(report.model_dump_json(exclude_none=True).encode() + b"\n" for report in history)
+    text = Reader(render_page(bundle.with_files({"history.jsonl": lines}), None)).text
+    assert "An int8 model for 96" in text
+    assert "It named" not in text
+
+
+def test_scores_of_the_bundles_own_model_come_first(make_bundle: Maker) -> None:
+    bundle = make_bundle(without=("verify.json",))
+    test = bundle.metrics["test"]
+    metrics = {"test": test | {"subject": "network", "reads": 3}, "val": test}
+    text = Reader(render_page(bundle.with_json("metrics.json", metrics), None)).text
+    assert re.search(r"of \d+ validation photos were named wrongly", text)
+    assert "not of the int8 artefact" not in text
+    assert "The test split was read 3 times" in text
