@@ -169,10 +169,9 @@ def run_step(
         key = step_key(bundle.id or "", plan, seed)
         result = _execute(plan, bundle, key, around, Path(work) / "step")
         saved = result.save(out if out is not None else Path(work) / "result")
+        _remember_reads(bundle, _test_reads(bundle, saved))
         if out is None:
             saved = _in_memory(saved)
-            if step.reads_test and "test" in saved.metrics:  # evaluate --split val opens no test split
-                bundle.remember(test_reads=saved.metrics["test"].get("reads"))
         if around.data is not None:
             saved.remember(data=str(around.data))
     return saved, saved.history[-1]
@@ -201,6 +200,7 @@ def _stored_step(
             shutil.rmtree(place)
     results = {id_: around.store / stored for id_, stored in earlier.items()}
     saved = _execute(plan, parent, key, around, work, results).save(place)
+    _remember_reads(parent, _test_reads(parent, saved))
     shutil.rmtree(work, ignore_errors=True)
     return saved, key, False
 
@@ -239,6 +239,10 @@ def _execute(
         after = _measure(plan, parent, result, before, context)
     except FeatherliteError as error:
         error.details = context.details
+        if "test" in context.opened:  # what it found there is told with the error
+            from featherlite.evaluate.measure import known_reads
+
+            _remember_reads(parent, known_reads(parent) + 1)
         raise
     report = StepReport(
         step=plan.step.name,
@@ -261,6 +265,17 @@ def _test_reads(parent: Bundle, result: Bundle) -> int:
     """How often the test split was opened so far; kept in the history, since a retrained network drops its metrics."""
     before = parent.history[-1].test_reads if parent.history else 0
     return max(before, int(result.metrics.get("test", {}).get("reads", 0)))
+
+
+def _remember_reads(source: Bundle, reads: int) -> None:
+    """Has the source know of so many readings of the test split, where it knew of fewer.
+
+    What a step made of it may lie elsewhere, or be gone, and the next step from the same source must count on.
+    """
+    from featherlite.evaluate.measure import known_reads
+
+    if reads > known_reads(source):
+        source.remember(test_reads=reads)
 
 
 def _measure(
@@ -328,6 +343,8 @@ def refuse_out_within_data(out: Path, data: Path) -> None:
 
 def _publish(bundle: Bundle, place: Path, around: Surroundings) -> Bundle:
     """Makes `place` the given bundle. The former one is moved aside first; the store still holds both."""
+    from featherlite.evaluate.measure import known_reads
+
     draft = place.parent / f".{place.name}.{uuid4().hex[:8]}.tmp"
     try:
         saved = Bundle(bundle.files, bundle.subject, bundle.parent).save(draft)
@@ -341,6 +358,7 @@ def _publish(bundle: Bundle, place: Path, around: Surroundings) -> Bundle:
     final = Bundle.open(place)
     assert final.id == saved.id
     final.remember(data=str(around.data))
+    _remember_reads(final, known_reads(bundle))
     return final
 
 

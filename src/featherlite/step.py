@@ -112,6 +112,8 @@ class Context:
     """The context that this one is a part of."""
     earlier: Mapping[str, Path] = field(default_factory=dict)
     """Where the results of the recipe's steps before this one are stored, by id; empty where it runs by itself."""
+    opened: set[str] = field(default_factory=set)
+    """Splits whose photos were read so far."""
     asked: str = ""
     """What the step was asked for: its name and the settings that are not its defaults."""
     epoch_shift: int = 0

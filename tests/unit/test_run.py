@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from featherlite.bundle import Bundle, Label
-from featherlite.errors import RecipeError, RequestError
+from featherlite.errors import RecipeError, RequestError, VerificationError
 from featherlite.history import StepReport
 from featherlite.keys import photos_key, recipe_keys, step_key
 from featherlite.recipe import parse_recipe
@@ -108,3 +108,46 @@ def test_a_step_with_a_seed_of_its_own_is_the_same_under_every_seed_of_the_run(p
     ]
     assert [run.reused for run in runs] == [0, 1]
     assert runs[1].bundle.history[0].seed == 9
+
+
+def evaluated(bundle: Bundle, photos: Path, out: Path | None, split: str = "test") -> int:
+    """How often the test split was read by the end of an `evaluate` of the bundle."""
+    return run_step("evaluate", bundle, out, {"split": split}, data=photos)[1].test_reads
+
+
+def test_a_bundle_remembers_every_reading_of_its_test_photos(
+    color_bundle: Bundle, color_photos: Path, tmp_path: Path
+) -> None:
+    bundle = color_bundle.save(tmp_path / "bundle")
+    places = (tmp_path / "one", None, tmp_path / "two")
+    assert [evaluated(bundle, color_photos, place) for place in places] == [1, 2, 3]
+    assert evaluated(bundle, color_photos, tmp_path / "val", "val") == 0, "in what came of it nothing was read"
+    assert evaluated(bundle, color_photos, None) == 4
+    assert evaluated(Bundle.open(tmp_path / "one"), color_photos, tmp_path / "again", "val") == 1
+    assert evaluated(Bundle.open(tmp_path / "one"), color_photos, None) == 2
+
+
+def test_a_failed_verification_is_a_reading_too(quantized: Bundle, color_photos: Path, tmp_path: Path) -> None:
+    bundle = quantized.save(tmp_path / "bundle")
+    tight = {"runtimes": ("litert",), "max_flash_bytes": 1}
+    for split in ("test", "test", "val"):
+        with pytest.raises(VerificationError):
+            run_step("verify", bundle, None, tight | {"split": split}, data=color_photos)
+    with pytest.raises(RequestError, match="exists already"):
+        run_step("verify", bundle, bundle.home, tight, data=color_photos)
+    assert evaluated(bundle, color_photos, None) == 3
+
+
+def test_a_reading_by_a_run_that_failed_is_known_to_what_it_left(sample_photos: Path, tmp_path: Path) -> None:
+    steps = [
+        {"step": "split", "near_duplicates": False},
+        {"step": "build", "backbone": "feathernet", "input_px": 32},
+        {"step": "quantize", "photos": 6},
+        {"step": "verify", "runtimes": ["litert"], "max_flash_bytes": 1},
+    ]
+    with pytest.raises(VerificationError):
+        run_recipe(parse_recipe({"steps": steps}, "test"), sample_photos, tmp_path / "out", cache=tmp_path / "cache")
+    assert Bundle.open(tmp_path / "out").local()["test_reads"] == 1
+    steps[-1].pop("max_flash_bytes")
+    run = run_recipe(parse_recipe({"steps": steps}, "test"), sample_photos, tmp_path / "out", cache=tmp_path / "cache")
+    assert run.bundle.history[-1].test_reads == 2

@@ -37,6 +37,8 @@ class PhotoSet:
 def load_photos(bundle: Bundle, split: str, ctx: Context, preprocess: Preprocess | None = None) -> PhotoSet:
     """The photos of a split, decoded once and cached under `ctx.cache`; of length 0 where the split is empty.
 
+    `ctx.opened` tells of it.
+
     Raises:
         RequestError: there is no such split, or photos must be decoded and none were given.
         BundleError: the bundle's table of splits and its labels do not fit.
@@ -60,5 +62,6 @@ def load_photos(bundle: Bundle, split: str, ctx: Context, preprocess: Preprocess
         ctx.cache,
         ctx.progress,
     )
+    ctx.opened.add(split)
     labels = np.array([number[label] for label in rows.label], np.int64)
     return PhotoSet(images, labels, rows.path, classes, split)

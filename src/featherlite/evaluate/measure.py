@@ -26,6 +26,7 @@ __all__ = [
     "cores",
     "dequantized",
     "export_facts",
+    "known_reads",
     "measure",
     "measure_verified",
     "predict_logits",
@@ -141,16 +142,13 @@ def measure(bundle: Bundle, photos: PhotoSet | None) -> Measure:
 def with_scores(bundle: Bundle, photos: PhotoSet, logits: NDArray[np.float32], subject: str) -> Bundle:
     """The bundle in which metrics.json holds the scores of these logits under the photos' split.
 
-    `reads` counts how often the split was opened for this bundle, on this machine also by runs that kept nothing.
+    `reads` counts how often the split was opened for this bundle; of the test split, also by runs of which the bundle
+    holds nothing.
     """
     from featherlite.data.splits import read_splits
 
     metrics = bundle.metrics
-    reads = int(metrics.get(photos.split, {}).get("reads", 0))
-    if photos.split == "test":
-        unkept = bundle.local().get("test_reads")
-        former = bundle.history[-1].test_reads if bundle.history else 0
-        reads = max(reads, former, unkept if isinstance(unkept, int) else 0)
+    reads = known_reads(bundle) if photos.split == "test" else int(metrics.get(photos.split, {}).get("reads", 0))
     metrics[photos.split] = scores(
         logits,
         photos.labels,
@@ -162,6 +160,14 @@ def with_scores(bundle: Bundle, photos: PhotoSet, logits: NDArray[np.float32], s
         reads=reads + 1,
     )
     return bundle.with_json("metrics.json", metrics)
+
+
+def known_reads(bundle: Bundle) -> int:
+    """How often the test split was opened for this bundle, on this machine also by runs whose results lie elsewhere."""
+    elsewhere = bundle.local().get("test_reads")
+    former = bundle.history[-1].test_reads if bundle.history else 0
+    scored = int(bundle.metrics.get("test", {}).get("reads", 0))
+    return max(scored, former, elsewhere if isinstance(elsewhere, int) else 0)
 
 
 def measure_verified(bundle: Bundle, former: Bundle | None = None) -> Measure:
