@@ -30,6 +30,9 @@ BUDGETS = ("flash", "arena")
 FRAMES = "golden frames"
 """What a device is to make its inputs from, where the preprocessing reduces noise or stretches levels."""
 
+UNRUN = "runtimes"
+"""What an artefact fails that none of the runtimes asked for can run."""
+
 FLOAT_TOLERANCE = 1e-3
 """How far a float artefact may be from its golden vectors, as a share of their range: processors differ in rounding."""
 
@@ -123,7 +126,9 @@ def remedy(failures: Sequence[str]) -> str:
         said.append("Build a smaller network (build.input_px, build.width, build.cut), or shrink it further.")
     if FRAMES in causes:
         said.append("Quantize or export again: its golden vectors were made with another preprocessing.")
-    if not all(cause in (*BUDGETS, FRAMES) for cause in causes):
+    if UNRUN in causes:
+        said.append("Add 'litert' to verify.runtimes, which runs every artefact.")
+    if not all(cause in (*BUDGETS, FRAMES, UNRUN) for cause in causes):
         said.append("Quantize with more representative photos, or replace the layers that int8 cannot hold.")
     return " ".join(said)
 

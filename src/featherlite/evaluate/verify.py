@@ -73,8 +73,9 @@ def verify(bundle: Bundle, config: VerifyConfig, ctx: Context) -> Bundle:
     """The bundle with verify.json, and with the scores of what speaks for it on the same photos.
 
     Raises:
-        VerificationError: an artefact disagrees beyond a bound or does not fit; the full document is in the details.
-        RequestError: the bundle has no export, the split no photos, or no runtime ran what speaks for the bundle.
+        VerificationError: an artefact disagrees beyond a bound, does not fit, or was run by none of the runtimes; the
+            full document is in the details.
+        RequestError: the bundle has no export, or the split no photos.
         BundleError: what the bundle says to speak for it is not there.
         MissingExtraError: a runtime was asked for by name and is not installed.
     """
@@ -85,15 +86,9 @@ def verify(bundle: Bundle, config: VerifyConfig, ctx: Context) -> Bundle:
     exports = verified.document["exports"]
     ctx.record("exports", exports)
     failures = [f"{entry['name']}: {failure}" for entry in exports for failure in entry["failures"]]
-    if failures:
+    if failures or verified.logits is None:
         hint = remedy([failure for entry in exports for failure in entry["failures"]])
         raise VerificationError("Verification failed:\n" + "\n".join(f"  - {line}" for line in failures), hint)
-    if verified.logits is None:
-        raise RequestError(
-            f"None of the runtimes asked for ({', '.join(config.runtimes or ())}) ran what speaks for the bundle, its "
-            f"'{bundle.subject}' export.",
-            "Add 'litert' to verify.runtimes.",
-        )
     scored = with_scores(bundle, verified.photos, verified.logits, bundle.subject)
     return scored.with_json("verify.json", verified.document)
 
@@ -227,7 +222,7 @@ class _Verification:
         self, name: str, data: bytes, integers: bool, failures: list[str]
     ) -> tuple[dict[str, NDArray[Any]], int | None]:
         """What each runtime puts out for all photos, int8 or float32 [n, classes], and TFLM's arena."""
-        from featherlite.evaluate.checks import frame_failures, golden_failures
+        from featherlite.evaluate.checks import UNRUN, frame_failures, golden_failures
         from featherlite.evaluate.measure import artefact_raw, cores
         from featherlite.models.golden import read_golden
         from featherlite.runtime.interpreter import TFLMRuntime, open_runtime
@@ -236,6 +231,10 @@ class _Verification:
         if golden.frames is not None:
             made = np.stack([self.bundle.preprocess.enhance(frame) for frame in golden.frames])
             failures += frame_failures(golden.inputs, made)
+        # The reference kernels, which are slow, stand for a microcontroller, and that takes integers alone.
+        able = self.runtimes if integers else tuple(which for which in self.runtimes if which == "litert")
+        if not able:
+            failures.append(f"{UNRUN}: none of those asked for ({', '.join(self.runtimes)}) runs it")
         outputs: dict[str, NDArray[Any]] = {}
         arena = None
         for which in self.runtimes:
@@ -244,8 +243,7 @@ class _Verification:
                 if which == "litert_reference":
                     answered = open_runtime(which, data).run_raw(golden.inputs)
                     failures += golden_failures(golden.outputs, answered)
-                # The reference kernels, which are slow, stand for a microcontroller, and that takes integers alone.
-                if integers or which == "litert":
+                if which in able:
                     runtime = open_runtime(which, data, threads=cores())
                     outputs[which] = artefact_raw(runtime, self.photos, self.ctx.progress)
                     arena = runtime.arena_bytes if isinstance(runtime, TFLMRuntime) else arena

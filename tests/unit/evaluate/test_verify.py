@@ -145,10 +145,20 @@ def test_a_subject_that_names_no_export_is_refused(quantized: Bundle, make_conte
         verify(quantized.with_files({}, subject="nope"), ON_LITERT, make_context())
 
 
-def test_a_subject_that_no_chosen_runtime_runs_is_refused(exported: Bundle, make_context: MakeContext) -> None:
-    spoken = exported.with_files({}, subject="float16")
-    with pytest.raises(RequestError, match=r"\(litert_reference\) ran what speaks .* 'float16' export"):
-        verify(spoken, VerifyConfig(runtimes=("litert_reference",)), make_context())
+def test_an_export_that_no_chosen_runtime_ran_fails(exported: Bundle, make_context: MakeContext) -> None:
+    context = make_context()
+    with pytest.raises(VerificationError) as caught:
+        verify(exported, VerifyConfig(runtimes=("litert_reference",)), context)
+    told = "runtimes: none of those asked for (litert_reference) runs it"
+    assert {one["name"]: one["failures"] for one in context.details["exports"]} == {
+        "float16": [told],
+        "float32": [told],
+        "int8": [],
+    }
+    assert [one["passed"] for one in context.details["exports"]] == [False, False, True]
+    assert f"float32: {told}" in caught.value.message
+    assert "'litert'" in caught.value.hint
+    assert "representative photos" not in caught.value.hint
 
 
 def test_a_float_file_under_the_name_of_int8_fails(exported: Bundle, make_context: MakeContext) -> None:
