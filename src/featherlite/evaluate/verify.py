@@ -21,11 +21,8 @@ if TYPE_CHECKING:
 
 RuntimeName = Literal["litert", "litert_reference", "tflm"]
 
-DEVICE_ORDER = ("tflm", "litert_reference", "litert")
-"""Whose answers count as an integer artefact's own: the microcontroller's, else the kernels that agree with it."""
-
-INTEGERS, FLOATS = ("int8", "int16x8"), ("float32", "float16")
-"""Artefacts that a device computes in integers alone, and those that answer as the network does but for rounding."""
+FLOATS = ("float32", "float16")
+"""Artefacts that answer as the network does but for rounding."""
 
 
 class VerifyConfig(StepConfig):
@@ -190,6 +187,7 @@ class _Verification:
         from featherlite.evaluate.checks import compare
         from featherlite.evaluate.measure import dequantized
         from featherlite.history import wilson
+        from featherlite.runtime.order import INTEGERS, speaking_order
 
         int8, integers = dtype == "int8", dtype in INTEGERS
         raw, arena = self._outputs(name, data, integers, failures)
@@ -208,8 +206,8 @@ class _Verification:
             found = compare(runtime, logits, self.network, labels, lsb, size, self._bounds(integers), split)
             rows[runtime] = found.row
             failures += found.failures
-        order = DEVICE_ORDER if integers else tuple(reversed(DEVICE_ORDER))
-        return rows, next((all_logits[one] for one in order if one in all_logits), None), arena
+        spoken = next((all_logits[one] for one in speaking_order(dtype) if one in all_logits), None)
+        return rows, spoken, arena
 
     def _bounds(self, integers: bool) -> Bounds:
         from featherlite.evaluate.checks import Bounds

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from featherlite.bundle import Bundle, parse
 from featherlite.history import Estimate
+from featherlite.runtime.order import speaking_order
 
 __all__ = [
     "RUNTIME_NAMES",
@@ -120,10 +121,8 @@ class ExportCheck(_Document):
 
     @property
     def top1(self) -> Estimate | None:
-        """The score that counts as the artefact's own: for int8 the microcontroller's, or that of equal kernels."""
-        order = ("tflm", "litert_reference", "litert")
-        ranked = order if self.name == "int8" else order[::-1]
-        scored = (self.runtimes[name].top1 for name in ranked if name in self.runtimes)
+        """The score that counts as the artefact's own: of integers the microcontroller's, or that of equal kernels."""
+        scored = (self.runtimes[name].top1 for name in speaking_order(self.name) if name in self.runtimes)
         found = next((top1 for top1 in scored if top1), None)
         return found.model_copy(update={"split": found.split or self.split}) if found else None
 
@@ -150,7 +149,7 @@ def read_checks(verify: Mapping[str, Any] | None) -> tuple[ExportCheck, ...]:
     return tuple(parse(ExportCheck, {"split": verdict.split} | entry, "verify.json") for entry in verdict.exports)
 
 
-def spoken_check(checks: tuple[ExportCheck, ...]) -> ExportCheck | None:
-    """The artefact that speaks for the rest: int8 where there is one, else the last."""
-    named = [check for check in checks if check.name == "int8"]
+def spoken_check(checks: tuple[ExportCheck, ...], subject: str | None) -> ExportCheck | None:
+    """The artefact that speaks for the bundle, its `subject`; the last one where that is the network or not known."""
+    named = [check for check in checks if check.name == subject]
     return named[-1] if named else checks[-1] if checks else None

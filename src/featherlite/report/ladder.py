@@ -45,7 +45,7 @@ Row = dict[str, Any]
 
 
 def ladder_rows(history: Sequence[StepReport], verify: Mapping[str, Any] | None) -> list[Row]:
-    """One row a step, in the order of the run; the last verify step's row is that of the verified artefact.
+    """One row a step, in the order of the run; the last verify step's row is that of the artefact that spoke then.
 
     Where there is a verdict and no verify step, its row is the last. A step that only packs the artefact, and so
     neither changes nor measures it, has no figures.
@@ -53,7 +53,8 @@ def ladder_rows(history: Sequence[StepReport], verify: Mapping[str, Any] | None)
     Raises:
         BundleError: `verify` is not what verify.json holds.
     """
-    check = spoken_check(read_checks(verify))
+    spoke = next((report.after.subject for report in reversed(history) if report.after), None)
+    check = spoken_check(read_checks(verify), spoke)
     verifying = [report for report in history if report.step == "verify"]
     rows: list[Row] = []
     former: Measure | None = None
@@ -158,6 +159,8 @@ def _row(report: StepReport, before: Measure | None, read_test: bool) -> Row:
 
 def _verified_row(report: StepReport | None, check: ExportCheck, former: Measure | None) -> Row:
     measure = (report.after if report else None) or former
+    # Where the network speaks for the bundle, only what its artefacts have in common with it is theirs.
+    own = measure if measure is not None and measure.subject == check.name else None
     row: Row = {
         "step": "verify",
         "id": report.id if report else "verify",
@@ -168,7 +171,7 @@ def _verified_row(report: StepReport | None, check: ExportCheck, former: Measure
         "macs": measure.macs if measure else None,
         "bytes": check.bytes,
         "top1": _estimate(check.top1),
-        "top5": _estimate(report.after.top5) if report and report.after else None,
+        "top5": _estimate(own.top5) if own and report and report.after else None,
         "measures_only": False,
         "seconds": round(report.seconds, 3) if report else None,
         "warnings": _warnings(report) if report else [],
@@ -182,8 +185,8 @@ def _verified_row(report: StepReport | None, check: ExportCheck, former: Measure
     }
     if check.arena_bytes is not None:
         row["arena_bytes"] = check.arena_bytes
-    if measure is not None and measure.activation_bytes is not None:
-        row["activation_bytes"] = measure.activation_bytes
+    if own is not None and own.activation_bytes is not None:
+        row["activation_bytes"] = own.activation_bytes
     return row
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from featherlite.bundle import Bundle, storage_guard, write_atomically
 from featherlite.report.audited import AUDIT_PAGE, audited_view
 from featherlite.report.beside import beside_view
-from featherlite.report.documents import Scores, read_checks, read_scores, spoken_check
+from featherlite.report.documents import Scores, read_checks, read_scores
 from featherlite.report.ladder import ladder_rows
 from featherlite.report.next_steps import Commands, RunNote, run_commands
 from featherlite.report.origins import photos_view, provenance_view
@@ -91,8 +91,8 @@ def render_page(
         classes=classes_view(scores) if scores else None,
         mistakes=mistakes,
         weather=weather_view(bundle, thumbnails),
-        checks=checks_view(checks, *roots),
-        commands=_commands(bundle, spoken_check(checks) is not None) if made else _road(bundle, audited, note),
+        checks=checks_view(checks, bundle.subject, *roots),
+        commands=_commands(bundle, bool(checks)) if made else _road(bundle, audited, note),
         origin=provenance_view(bundle, test, *roots),
         version=version(),
     )
@@ -130,7 +130,7 @@ def _commands(bundle: Bundle, verified: bool) -> Commands:
     name = "BUNDLE" if home is None else home.parent.name if home.name == "bundle" else home.name
     folder = name if home is None or home.name != "bundle" else f"{name}/bundle"
     quoted = shlex.quote(name)
-    artefact = next((export for export in ("int8", *bundle.exports) if export in bundle.exports), None)
+    artefact = next((export for export in (bundle.subject, "int8", *bundle.exports) if export in bundle.exports), None)
     commands = [("Name the species on a photo", f"featherlite predict {quoted} photo.jpg")]
     if artefact is None:
         commands = [("Make an int8 artefact of it", f"featherlite quantize {quoted} {shlex.quote(name + '-int8')}")]

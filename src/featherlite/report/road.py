@@ -122,9 +122,9 @@ def _curves(report: StepReport, roots: Sequence[Path | None]) -> dict[str, Any] 
     }
 
 
-def checks_view(checks: Sequence[ExportCheck], *roots: Path | None) -> list[dict[str, Any]]:
-    """What verify found about each artefact, the one that speaks first."""
-    ordered = sorted(checks, key=lambda check: check.name != "int8")
+def checks_view(checks: Sequence[ExportCheck], subject: str, *roots: Path | None) -> list[dict[str, Any]]:
+    """What verify found about each artefact, first the one that speaks for the bundle: its `subject`."""
+    ordered = sorted(checks, key=lambda check: check.name != subject)
     return [
         {
             "check": check,

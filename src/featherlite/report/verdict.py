@@ -27,7 +27,7 @@ def verdict_view(
     bundle: Bundle, rows: Sequence[Row], test: Scores | None, checks: tuple[ExportCheck, ...]
 ) -> dict[str, Any]:
     """What the top of the page says: its state, its sentences, the score with its interval, the numbers beside it."""
-    check = spoken_check(checks)
+    check = spoken_check(checks, bundle.subject)
     own = test if test and test.subject == bundle.subject else None
     measured = [row for row in rows if row["bytes"] is not None]
     last = measured[-1] if measured else None
@@ -126,7 +126,12 @@ def _sentences(
 
 
 def _what(bundle: Bundle, kind: str | None) -> str:
-    names = {"network": "A float32 network", "int8": "An int8 model", "float16": "A float16 model"}
+    names = {
+        "network": "A float32 network",
+        "int8": "An int8 model",
+        "int16x8": "An int16x8 model",
+        "float16": "A float16 model",
+    }
     parts = [names.get(kind or "", "A model")]
     if "preprocess.json" in bundle:
         contract = bundle.preprocess

@@ -106,6 +106,37 @@ def test_the_row_of_verify_is_the_int8_artefact_as_the_runtimes_ran_it() -> None
     assert last["runtimes"]["tflm"] == {"top1": wilson(17, 20).model_dump(), "agreement": 0.9, "max_lsb": 4}
 
 
+def wider() -> dict[str, Any]:
+    """A verdict in which an int16x8 artefact stands beside the others, in the order of their names."""
+    float32, int8 = VERIFY["exports"]
+    runtimes = {
+        "litert": {"top1": wilson(20, 20).model_dump()},
+        "litert_reference": {"top1": wilson(18, 20).model_dump()},
+        "tflm": {"top1": wilson(19, 20).model_dump()},
+    }
+    return {"exports": [float32, {"name": "int16x8", "bytes": 2100, "runtimes": runtimes, "passed": True}, int8]}
+
+
+def test_the_row_of_verify_is_the_artefact_that_speaks_for_the_bundle() -> None:
+    five = wilson(20, 20, "test")
+    again = measure(27, 30, "val", subject="int16x8", bytes=2100)
+    proven = measure(19, 20, "test", subject="int16x8", bytes=2100, top5=five)
+    reports = [*history()[:-1], step("quantize-2", again), step("verify", proven, again, test_reads=2)]
+    last = ladder_rows(reports, wider())[-1]
+    assert (last["subject"], last["bytes"], last["top5"]) == ("int16x8", 2100, five.model_dump())
+    assert last["top1"]["value"] == 0.95  # the microcontroller's here too
+    without = ladder_rows(reports[:-1], wider())[-1]
+    assert (without["step"], without["subject"], without["top1"]) == ("verify", "int16x8", last["top1"])
+
+
+def test_figures_of_the_network_are_not_those_of_its_artefact() -> None:
+    network = measure(19, 20, "test", top5=wilson(20, 20, "test"), activation_bytes=700)
+    last = ladder_rows([step("verify", network, test_reads=1)], {"exports": VERIFY["exports"][:1]})[-1]
+    assert (last["subject"], last["bytes"], last["parameters"]) == ("float32", 4400, 1000)
+    assert last["top5"] is None
+    assert "activation_bytes" not in last
+
+
 def test_a_verdict_without_its_step_still_ends_the_ladder() -> None:
     rows = ladder_rows(history()[:-1], VERIFY)
     assert [row["step"] for row in rows][-2:] == ["evaluate", "verify"]

@@ -332,3 +332,21 @@ def test_scores_of_the_bundles_own_model_come_first(make_bundle: Maker) -> None:
     assert re.search(r"of \d+ validation photos were named wrongly", text)
     assert "not of the int8 artefact" not in text
     assert "The test split was read 3 times" in text
+
+
+def test_the_artefact_that_speaks_for_the_bundle_speaks_on_the_page(make_bundle: Maker) -> None:
+    bundle = make_bundle()
+    verdict, metrics = bundle.read_json("verify.json"), bundle.metrics
+    (int8,) = verdict["exports"]
+    verdict["exports"].insert(0, int8 | {"name": "int16x8", "bytes": 400_123, "arena_bytes": 222_333})
+    metrics["test"]["subject"] = "int16x8"
+    last = bundle.history[-1]
+    assert last.after is not None
+    bundle = bundle.with_report(last.model_copy(update={"after": last.after.model_copy(update={"subject": "int16x8"})}))
+    bundle = bundle.with_files({"exports/int16x8/model.tflite": b"wider"}, subject="int16x8")
+    text = Reader(render_page(bundle.with_json("verify.json", verdict).with_json("metrics.json", metrics), None)).text
+    assert "An int16x8 model for 96" in text
+    assert "400,123 bytes, int16x8 model file" in text
+    assert "222,333 bytes of arena" in text[: text.index("What went in")]
+    assert text.index("exports/int16x8/model.tflite") < text.index("exports/int8/model.tflite")
+    assert "cp BUNDLE/exports/int16x8/model.tflite" in text
