@@ -14,6 +14,7 @@ ARTICLE: tuple[tuple[str, dict[str, Any]], ...] = (
     ("train", {}),
     ("resize_input", {"sizes": (224,)}),
     ("resize_input", {"sizes": (96,)}),
+    ("quantize", {"scheme": "int8", "sets": 1}),
     ("swap_activation", {"source": "any", "target": "relu", "count": 9}),
     ("swap_activation", {"source": "any", "target": "relu", "count": 0}),
     ("remove_blocks", {}),
@@ -40,6 +41,7 @@ def test_a_chain_runs_unattended_and_ends_in_a_proven_artefact_and_its_packages(
     steps = [plan.step.name for plan in recipe.steps]
     assert steps[:4] == ["audit", "clean", "split", "build"]
     assert steps[-4:] == ["quantize", "verify", "edge_impulse", "c_array"]
+    assert steps.count("quantize") == 2, "flash and arena before and after"
     assert not [plan.id for plan in recipe.steps if plan.config.lacking()], "nothing has to be given by hand"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from featherlite.bundle import Bundle, parse
-from featherlite.errors import BundleError, DataError
+from featherlite.errors import BundleError, DataError, ExportError
 from featherlite.evaluate.metrics import scores, top_k_hits
 from featherlite.history import Estimate, Measure, wilson
 
@@ -48,10 +49,16 @@ class _Scored(_Part):
     top5: Estimate
 
 
+class _TFLM(_Part):
+    runs: bool = False
+
+
 class _Weight(_Part):
     parameters: int
     macs: int
     activation_bytes: int | None = None
+    dtype: str = ""
+    tflm: _TFLM = _TFLM()
 
 
 class _Check(_Part):
@@ -214,14 +221,30 @@ def _network_weight(bundle: Bundle) -> dict[str, int]:
 
 
 def _export_weight(bundle: Bundle, name: str) -> dict[str, int | None]:
-    size = len(artefact_bytes(bundle, name))
+    data = artefact_bytes(bundle, name)
     weight = parse(_Weight, export_facts(bundle, name), f"exports/{name}/export.json")
     verdict = parse(_Verdict, bundle.read_json("verify.json"), "verify.json") if "verify.json" in bundle else _Verdict()
     arena = next((check.arena_bytes for check in verdict.exports if check.name == name), None)
     return {
         "parameters": weight.parameters,
         "macs": weight.macs,
-        "bytes": size,
-        "arena_bytes": arena,
+        "bytes": len(data),
+        "arena_bytes": arena if arena is not None else _arena(data, weight),
         "activation_bytes": weight.activation_bytes,
     }
+
+
+def _arena(data: bytes, weight: _Weight) -> int | None:
+    """What TensorFlow Lite Micro needs for the artefact, by computing one photo; None where it does not, or is absent.
+
+    Whether it computes right is for `verify` to say.
+    """
+    from featherlite.runtime.interpreter import TFLMRuntime
+    from featherlite.runtime.order import INTEGERS
+
+    if weight.dtype not in INTEGERS or not weight.tflm.runs or find_spec("tflite_micro") is None:
+        return None
+    try:
+        return TFLMRuntime(data).arena_bytes
+    except ExportError:
+        return None

@@ -71,17 +71,24 @@ def ladder_rows(history: Sequence[StepReport], verify: Mapping[str, Any] | None)
 
 
 def changes(rows: Sequence[Row]) -> list[float | None]:
-    """Per row, its top-1 less that of the nearest row above that was scored on the same photos; None without one."""
+    """Per row, its top-1 less that of the nearest row above that was scored on the same photos; None without one.
+
+    A network is compared with a network: an artefact above it was of a former one, and only a look aside.
+    """
     found: list[float | None] = []
-    former: dict[tuple[str | None, int], float] = {}
+    nearest: dict[tuple[str | None, int], float] = {}
+    networks: dict[tuple[str | None, int], float] = {}
     for row in rows:
         top1 = row["top1"]
         if top1 is None:
             found.append(None)
             continue
-        photos = (top1["split"], top1["n"])
-        found.append(top1["value"] - former[photos] if photos in former else None)
-        former[photos] = top1["value"]
+        photos, is_network = (top1["split"], top1["n"]), row["subject"] == "network"
+        former = (networks if is_network else nearest).get(photos)
+        found.append(None if former is None else top1["value"] - former)
+        nearest[photos] = top1["value"]
+        if is_network:
+            networks[photos] = top1["value"]
     return found
 
 

@@ -11,8 +11,10 @@ from featherlite.data.photos import load_photos
 from featherlite.errors import BundleError, DataError
 from featherlite.evaluate.evaluate import EvaluateConfig, evaluate
 from featherlite.evaluate.measure import measure, measure_verified, predict_logits
+from featherlite.runtime.interpreter import open_runtime
 from featherlite.step import Context
 
+ARTEFACT = "exports/int8/model.tflite"
 MakeContext = Callable[[], Context]
 
 
@@ -29,10 +31,22 @@ def test_a_network_is_weighed_and_scored(color_bundle: Bundle, make_context: Mak
 def test_an_artefact_is_weighed_as_a_file(quantized: Bundle, make_context: MakeContext) -> None:
     found = measure(quantized, load_photos(quantized, "val", make_context()))
     assert (found.subject, found.parameters) == ("int8", 331)
-    assert found.bytes == len(quantized.read("exports/int8/model.tflite"))
+    assert found.bytes == len(quantized.read(ARTEFACT))
     assert found.activation_bytes == 24 * 24 * 3 + 12 * 12 * 8
     assert found.top1 is not None
     assert found.top1.value == 1.0
+
+
+def test_an_arena_is_measured_where_tensorflow_lite_micro_is_at_hand(
+    quantized: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("tflite_micro")
+    assert measure(quantized, None).arena_bytes == open_runtime("tflm", quantized.read(ARTEFACT)).arena_bytes
+    facts = quantized.read_json("exports/int8/export.json")
+    refused = quantized.with_json("exports/int8/export.json", facts | {"tflm": {"runs": False, "why": "no kernel"}})
+    assert measure(refused, None).arena_bytes is None
+    monkeypatch.setattr("featherlite.evaluate.measure.find_spec", lambda name: None)
+    assert measure(quantized, None).arena_bytes is None
 
 
 def test_without_photos_there_is_a_weight_and_no_score(quantized: Bundle, make_context: MakeContext) -> None:

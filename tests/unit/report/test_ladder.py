@@ -178,6 +178,16 @@ def test_a_change_reaches_over_rows_on_other_photos() -> None:
     assert changes(ladder_rows(reports, None)) == [None, None, pytest.approx(-0.1), pytest.approx(-0.1), None]
 
 
+def test_a_network_is_compared_with_a_network_and_not_with_an_artefact_on_the_way() -> None:
+    reports = [
+        step("train", measure(27, 30, "val")),
+        step("start-in-int8", measure(18, 30, "val", subject="int8", bytes=900)),
+        step("prune_channels", measure(24, 30, "val")),
+        step("quantize", measure(21, 30, "val", subject="int8", bytes=700)),
+    ]
+    assert changes(ladder_rows(reports, None)) == [None, *(pytest.approx(share) for share in (-0.3, -0.1, -0.1))]
+
+
 def test_steps_that_only_measure_are_marked() -> None:
     rows = ladder_rows(history(), VERIFY)
     assert [row["id"] for row in rows if row["measures_only"]] == ["evaluate"]

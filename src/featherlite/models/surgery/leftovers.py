@@ -23,8 +23,8 @@ _TRAINING = (
     keras.layers.GaussianNoise,
     keras.layers.SpatialDropout2D,
 )
-_OWN = (keras.layers.ReLU, keras.layers.Activation)
-_INLINE = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.Dense)
+_OWN: tuple[Any, ...] = (keras.layers.ReLU, keras.layers.Activation)
+_INLINE: tuple[Any, ...] = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.Dense)
 """Layers that are an activation, and those that may end in one."""
 _POOLS = (keras.layers.MaxPooling2D, keras.layers.AveragePooling2D)
 _SHAPES = (keras.layers.Reshape, keras.layers.Flatten, keras.layers.Cropping2D, keras.layers.ZeroPadding2D)
@@ -83,7 +83,7 @@ def _is_idle(layer: Any) -> bool:
     return isinstance(layer, _SHAPES) and layer.input.shape == layer.output.shape
 
 
-def _ceiling(layer: Any, kinds: tuple[type, ...]) -> float | None:
+def _ceiling(layer: Any, kinds: tuple[Any, ...]) -> float | None:
     """The largest value that comes out of a layer which passes 0 .. that as it is and cuts the rest; None: another."""
     if not isinstance(layer, kinds):
         return None
