@@ -21,6 +21,15 @@ class Estimate(BaseModel):
     n: int
     split: str | None = Field(None, description="the split it was measured on")
 
+    def beats_guessing(self, classes: int) -> bool:
+        """Whether it is surely more than naming one of so many classes at random gets right on average.
+
+        Surely: the whole interval lies above. A margin on top, as a multiple of the share, would ask for three photos
+        in four of two classes; and where the classes are of unequal size, only their photos could tell how much more
+        than this a network reaches that always names the commonest.
+        """
+        return self.low > 1 / max(1, classes)
+
 
 def wilson(hits: int, n: int, split: str | None = None) -> Estimate:
     """The share `hits / n` with its 95% Wilson score interval, which stays honest for small n and near 0 or 1.

@@ -30,3 +30,17 @@ def test_the_interval_holds_the_value_and_stays_in_range(case: tuple[int, int]) 
 def test_nonsense_is_refused(hits: int, n: int) -> None:
     with pytest.raises(ValueError, match="hits"):
         wilson(hits, n)
+
+
+@pytest.mark.parametrize(
+    ("hits", "n", "classes", "beats"),
+    [
+        (80, 100, 2, True),
+        (55, 100, 2, False),  # 45% to 64%: as well a coin
+        (100, 500, 5, False),
+        (15, 500, 100, True),  # 1.8% to 4.9%, where one in a hundred is guessing
+        (10, 10, 1, False),  # of one class there is nothing to guess
+    ],
+)
+def test_more_than_guessing_is_an_interval_that_lies_above_it(hits: int, n: int, classes: int, beats: bool) -> None:
+    assert wilson(hits, n).beats_guessing(classes) is beats

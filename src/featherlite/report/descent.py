@@ -41,7 +41,7 @@ class Rung:
     @property
     def learned(self) -> bool:
         """Whether it scores better than guessing, which would press all the differences that matter into one line."""
-        return self.top1 is not None and self.top1.low > 1.5 / max(1, self.classes)
+        return self.top1 is not None and self.top1.beats_guessing(self.classes)
 
 
 def rungs_of(rows: Sequence[Row], name: Callable[[Row], str]) -> list[Rung]:

@@ -18,11 +18,12 @@ __all__ = ["Point", "interval_strip", "ladder_plot"]
 
 @dataclass(frozen=True)
 class Point:
-    """One rung of the ladder: what it is called, what it weighs and what it scores."""
+    """One rung of the ladder: what it is called, what it weighs, what it scores, and on how many classes."""
 
     name: str
     bytes: int
     top1: Estimate
+    classes: int = 0
 
 
 # ---- the ladder --------------------------------------------------------------------------------------------------

@@ -26,10 +26,8 @@ def ladder_view(rows: Sequence[Row], *roots: Path | None) -> dict[str, Any] | No
     if not rows:
         return None
     points = _rungs(rows)
-    chance = 1 / max([row["classes"] or 0 for row in rows] + [1])
-    guessing = [point for point in points if point.top1.low <= 1.5 * chance]
     # What an untrained network scores would press all the differences that matter into one line.
-    learned = [point for point in points if point not in guessing] or points
+    learned = [point for point in points if point.top1.beats_guessing(point.classes)] or points
     entries = []
     for row, change in zip(rows, changes(rows), strict=True):
         warnings = [without_places(text, *roots) for text in row["warnings"]]
@@ -53,9 +51,10 @@ def ladder_view(rows: Sequence[Row], *roots: Path | None) -> dict[str, Any] | No
 def _rungs(rows: Sequence[Row]) -> list[Point]:
     """The scored rows as points; of steps in a row that found the very same, the last stands for all."""
     points: list[Point] = []
+    most = max([row["classes"] or 0 for row in rows], default=0)  # for the row of a verdict that stands by itself
     for row in rows:
         if row["top1"] and (row["bytes"] or 0) > 0:
-            point = Point(_name(row), row["bytes"], Estimate.model_validate(row["top1"]))
+            point = Point(_name(row), row["bytes"], Estimate.model_validate(row["top1"]), row["classes"] or most)
             if points and (points[-1].bytes, points[-1].top1) == (point.bytes, point.top1):
                 points.pop()
             points.append(point)

@@ -1,0 +1,49 @@
+"""The ladder's drawing: which rungs are drawn, which scores are joined, and that all of it lies inside."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from featherlite.history import Measure, StepReport, wilson
+from featherlite.report.descent import rungs_of
+from featherlite.report.ladder import ladder_rows
+from featherlite.report.plots import Point, ladder_plot
+from featherlite.report.road import ladder_view
+
+
+def step(name: str, hits: int, n: int, split: str = "val", size: int = 4000, classes: int = 2) -> StepReport:
+    after = Measure(
+        subject="network",
+        input_px=96,
+        classes=classes,
+        parameters=size // 4,
+        macs=5 * size,
+        bytes=size,
+        top1=wilson(hits, n, split),
+    )
+    return StepReport(
+        step=name, id=name, key="0" * 16, config={}, seed=1, code="c", started="now", seconds=1, after=after
+    )
+
+
+def view(*reports: StepReport) -> dict[str, Any]:
+    found = ladder_view(ladder_rows(reports, None))
+    assert found is not None
+    return found
+
+
+def test_of_two_classes_what_knows_more_than_a_coin_is_drawn() -> None:
+    """Half of the photos is what a coin gets right; 80 of 100 are surely more."""
+    rungs = [step("build", 50, 100), step("train", 82, 100, size=3000), step("prune", 80, 100, size=2000)]
+    assert view(*rungs)["left_out"] == ["build"]
+    drawn = rungs_of(ladder_rows(rungs, None), lambda row: str(row["id"]))
+    assert [rung.learned for rung in drawn] == [False, True, True]
+
+
+def test_a_rung_is_judged_by_its_own_classes() -> None:
+    """A tenth right is much where there are a hundred classes, and less than a coin where there are two."""
+    rungs = [step("train", 100, 1000, classes=100), step("prune", 100, 1000, size=2000, classes=2)]
+    assert view(*rungs)["left_out"] == ["prune"]
