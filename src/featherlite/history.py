@@ -21,6 +21,11 @@ class Estimate(BaseModel):
     n: int
     split: str | None = Field(None, description="the split it was measured on")
 
+    @property
+    def photos(self) -> tuple[str | None, int]:
+        """What tells sets of photos apart, of which alone scores compare: a split, and how many of it were scored."""
+        return self.split, self.n
+
     def beats_guessing(self, classes: int) -> bool:
         """Whether it is surely more than naming one of so many classes at random gets right on average.
 

@@ -126,7 +126,7 @@ def _scores(rungs: Sequence[Rung], frame: Frame) -> list[Svg]:
     for place, rung in enumerate(rungs):
         if rung.top1 is None:
             continue
-        middle, photos = _middle(place), (rung.top1.split, rung.top1.n)
+        middle, photos = _middle(place), rung.top1.photos
         dots.append(label(frame.right, middle + 4, percent_text(rung.top1.value), "end", "value"))
         if not rung.learned:
             continue

@@ -32,7 +32,8 @@ class Point:
 def ladder_plot(points: Sequence[Point], width: float = 720, height: float = 340) -> Svg:
     """Accuracy (with intervals) against bytes on a logarithmic scale, step by step.
 
-    Steps measured on the same split are joined; rungs of equal size are set side by side, so that none hides another.
+    A step is joined to the one before it, by another line where they were scored on other photos; rungs of equal size
+    are set side by side, so that none hides another.
     """
     frame = Frame(46, 14, width - 14, height - 44)
     low, high = _share_range(points)
@@ -73,7 +74,11 @@ def _tick_bytes(value: float) -> str:
 
 
 def _side_by_side(places: Sequence[float], frame: Frame, gap: float = 15.0) -> list[float]:
-    """The same places, those closer than a marker moved apart around their mean; the order of equals is kept."""
+    """The same places, those closer than a marker moved apart around their mean; the order of equals is kept.
+
+    More than fit into the frame side by side stand as close as they have to.
+    """
+    room = frame.right - frame.left - 16
     moved = list(places)
     order = sorted(range(len(places)), key=lambda index: places[index])
     groups: list[list[int]] = []
@@ -83,19 +88,20 @@ def _side_by_side(places: Sequence[float], frame: Frame, gap: float = 15.0) -> l
         else:
             groups.append([index])
     for group in groups:
-        half = (len(group) - 1) / 2 * gap
+        apart = min(gap, room / max(1, len(group) - 1))
+        half = (len(group) - 1) / 2 * apart
         center = sum(places[index] for index in group) / len(group)
         center = max(frame.left + 8 + half, min(frame.right - 8 - half, center))
         # Time runs against size on a ladder: within a group the later rung stands further left.
         for rank, index in enumerate(sorted(group, reverse=True)):
-            moved[index] = center + (rank - (len(group) - 1) / 2) * gap
+            moved[index] = center + (rank - (len(group) - 1) / 2) * apart
     return moved
 
 
 def _joins(points: Sequence[Point], places: Sequence[float], y: Linear) -> list[Svg]:
     drawn = []
     for index in range(1, len(points)):
-        same = points[index].top1.split == points[index - 1].top1.split
+        same = points[index].top1.photos == points[index - 1].top1.photos
         drawn.append(
             element(
                 "line",

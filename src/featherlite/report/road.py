@@ -34,7 +34,6 @@ def ladder_view(rows: Sequence[Row], *roots: Path | None) -> dict[str, Any] | No
         told = {"name": _name(row), "change": change, "arena": arena_text(row), "warnings": warnings}
         entries.append(row | told)
     chain = rungs_of(rows, _name)
-    splits = {point.top1.split: point.top1.n for point in learned}
     return {
         "rows": entries,
         "descent": _descent(chain) if chain else None,
@@ -43,7 +42,7 @@ def ladder_view(rows: Sequence[Row], *roots: Path | None) -> dict[str, Any] | No
         "wide": ladder_plot(learned) if learned else None,
         "narrow": ladder_plot(learned, 340, 310) if learned else None,
         "left_out": [point.name for point in points if point not in learned],
-        "splits": splits,
+        "photos": list(dict.fromkeys(point.top1.photos for point in learned)),
         "warnings": [(entry["name"], text) for entry in entries for text in entry["warnings"]],
     }
 

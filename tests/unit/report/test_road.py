@@ -47,3 +47,26 @@ def test_a_rung_is_judged_by_its_own_classes() -> None:
     """A tenth right is much where there are a hundred classes, and less than a coin where there are two."""
     rungs = [step("train", 100, 1000, classes=100), step("prune", 100, 1000, size=2000, classes=2)]
     assert view(*rungs)["left_out"] == ["prune"]
+
+
+def test_only_scores_of_the_same_photos_are_joined_and_each_set_has_its_legend() -> None:
+    """After `prune_outputs` the validation photos are those of the classes that are left."""
+    rungs = [
+        step("train", 800, 1000, classes=8),
+        step("tail", 790, 1000, size=3500, classes=8),
+        step("prune_outputs", 640, 750, size=3000, classes=6),
+        step("evaluate", 630, 750, "test", size=2000, classes=6),
+    ]
+    found = view(*rungs)
+    assert re.findall(r'class="(join[ a-z]*)"', found["wide"]) == ["join", "join other", "join other"]
+    assert found["photos"] == [("val", 1000), ("val", 750), ("test", 750)]
+
+
+@pytest.mark.parametrize("width", [340, 720])
+def test_a_crowd_of_rungs_of_one_size_stays_inside(width: int) -> None:
+    points = [Point(f"s{number}", 300_000 - number, wilson(800, 1000, "val")) for number in range(60)]
+    circles = [float(x) for x in re.findall(r'<circle cx="([-\d.]+)"', ladder_plot(points, width))]
+    assert len(circles) == 60
+    assert circles == sorted(circles, reverse=True), "time runs against size"
+    assert min(circles) >= 46
+    assert max(circles) <= width - 14
