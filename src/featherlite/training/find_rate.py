@@ -35,16 +35,21 @@ DIVERGED = 4.0
 SHARE = 1 / 3
 AT_LEAST = 10
 """Steps that a curve needs to tell anything."""
+DOUBT = "The loss hardly falls at any learning rate, so that the one suggested is doubtful."
 
 
 @dataclass(frozen=True)
 class RateCurve:
-    """The loss at ever higher rates: what each step was taken at, its batch's loss before it, that smoothed."""
+    """The loss at ever higher rates: what each step was taken at, its batch's loss before it, that smoothed.
+
+    `doubt` says why the suggested rate may be a bad one; it is empty where nothing speaks against it.
+    """
 
     rates: tuple[float, ...]
     losses: tuple[float, ...]
     smooth: tuple[float, ...]
     suggested: float
+    doubt: str = ""
 
 
 def find_rate(
@@ -91,9 +96,8 @@ def find_rate(
         for layer, flag in zip(network.layers, flags, strict=True):
             layer.trainable = flag
     smooth = smoothed(rates, losses)
-    if doubtful(losses, smooth):
-        ctx.warn("The loss hardly falls at any learning rate, so that the one suggested is doubtful.")
-    return RateCurve(tuple(rates), tuple(losses), tuple(smooth.tolist()), suggestion(rates, smooth))
+    doubt = DOUBT if doubtful(losses, smooth) else ""
+    return RateCurve(tuple(rates), tuple(losses), tuple(smooth.tolist()), suggestion(rates, smooth), doubt)
 
 
 def _first_with_backbone(phases: Sequence[Phase]) -> Phase:

@@ -197,6 +197,8 @@ class _Fitting:
 
             found = find_rate(self.network, self.train, self.config, self.ctx, phase=phase, guided=self.guided)
             self.state.found_rate = found.suggested
+            if found.doubt:
+                self._warn(found.doubt)
         return self.state.found_rate
 
     def _epoch(self, phase: Phase, run: PhaseRun, *, is_last: bool) -> None:

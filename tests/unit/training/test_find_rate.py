@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -140,3 +141,15 @@ def test_fit_takes_the_rate_that_is_found(context: MakeContext) -> None:
     fit(tiny_network(), TRAIN, VAL, config(rate="auto", epochs=1, schedule="constant"), ctx)
     assert ctx.details["curve"][0]["rate"] == pytest.approx(ctx.details["found_rate"])
     assert LOWEST < ctx.details["found_rate"] < HIGHEST
+
+
+def test_a_doubtful_rate_is_still_doubted_after_a_kill(context: MakeContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The search is over by then: only what the state of the training keeps can tell."""
+    from featherlite.training.fit import fit
+
+    monkeypatch.setattr("featherlite.training.find_rate.doubtful", lambda _losses, _smooth: True)
+    ctx = context()
+    for _ in range(2):
+        again = replace(ctx, details={})
+        fit(tiny_network(), TRAIN, VAL, config(rate="auto", epochs=1), again)
+        assert [text for text in again.details["warnings"] if "doubtful" in text]

@@ -93,7 +93,10 @@ def _found(options: RateOptions, config: Any, terminal: Terminal) -> Any:
         data = None if root is None else resolve(root, cache_folder(), progress).absolute()
         context = Context(options.seed, Path(work), Path(work), cache_folder(), data, progress)
         photos = load_photos(bundle, "train", context)
-        return find_rate(load_network(bundle), photos, config, context, steps=options.steps)
+        curve = find_rate(load_network(bundle), photos, config, context, steps=options.steps)
+        if curve.doubt:
+            context.warn(curve.doubt)
+        return curve
 
 
 def _show(curve: Any, terminal: Terminal) -> None:
