@@ -90,7 +90,7 @@ class StepReport(BaseModel):
     seed: int
     code: str = Field(description="featherlite's version and the hash of its source")
     started: str = Field(description="UTC, ISO 8601")
-    seconds: float
+    seconds: float = Field(description="of work on it, those of killed processes that it went on from included")
     status: Literal["done"] = "done"
     before: Measure | None = None
     after: Measure | None = None

@@ -13,7 +13,6 @@ import json
 import logging
 import shutil
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -31,6 +30,7 @@ from featherlite.keys import cache_folder, photos_key, seed_of, step_key
 from featherlite.recipe import PlannedStep, Recipe, config_faults
 from featherlite.reference import RUN_NOTE
 from featherlite.step import Context, Progress, Silent, StepConfig, load_step
+from featherlite.workplace import Stopwatch
 
 __all__ = [
     "Run",
@@ -228,22 +228,23 @@ def _execute(
         earlier=earlier or {},
         asked=f"{plan.step.name} {plan.config.model_dump_json(exclude_defaults=True)}",
     )
-    started, clock = datetime.now(UTC), time.monotonic()
-    if "network" in plan.step.needs | plan.step.provides:
-        from featherlite.models.framework import start_keras
+    started = datetime.now(UTC)
+    with Stopwatch(work / "seconds") as watch:
+        if "network" in plan.step.needs | plan.step.provides:
+            from featherlite.models.framework import start_keras
 
-        start_keras(f"Step '{plan.step.name}'")
-    try:
-        result = plan.step.function(parent, plan.config, context)
-        before = parent.history[-1].after if parent.history else None
-        after = _measure(plan, parent, result, before, context)
-    except FeatherliteError as error:
-        error.details = context.details
-        if "test" in context.opened:  # what it found there is told with the error
-            from featherlite.evaluate.measure import known_reads
+            start_keras(f"Step '{plan.step.name}'")
+        try:
+            result = plan.step.function(parent, plan.config, context)
+            before = parent.history[-1].after if parent.history else None
+            after = _measure(plan, parent, result, before, context)
+        except FeatherliteError as error:
+            error.details = context.details
+            if "test" in context.opened:  # what it found there is told with the error
+                from featherlite.evaluate.measure import known_reads
 
-            _remember_reads(parent, known_reads(parent) + 1)
-        raise
+                _remember_reads(parent, known_reads(parent) + 1)
+            raise
     report = StepReport(
         step=plan.step.name,
         id=plan.id,
@@ -252,7 +253,7 @@ def _execute(
         seed=around.seed,
         code=code_version(),
         started=started.isoformat(timespec="seconds"),
-        seconds=round(time.monotonic() - clock, 3),
+        seconds=round(watch.seconds, 3),
         before=before,
         after=after,
         test_reads=_test_reads(parent, result),

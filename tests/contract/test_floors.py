@@ -15,6 +15,7 @@ FLOORS = {
     "run": 6,
     "keys": 6,
     "recipe": 6,
+    "workplace": 6,
     "study": 6,
     "training": 5,
     "shrink": 5,
