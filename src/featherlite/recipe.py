@@ -55,10 +55,14 @@ class Recipe:
     steps: tuple[PlannedStep, ...]
     reference: Reference | None = None
     """somebody else's ladder, to be shown beside what this road measures"""
+    overrides: tuple[str, ...] = ()
+    """what was asked for beside the recipe's own text, each as typed: step.key=value"""
+    given_seed: int | None = None
+    """the seed that was asked for; none means the recipe's own"""
 
     def with_seed(self, seed: int | None) -> Recipe:
         """The same road under another seed; the recipe's own where none is given."""
-        return self if seed is None else replace(self, seed=seed)
+        return self if seed is None else replace(self, seed=seed, given_seed=seed)
 
     def with_own_seeds(self, seeds: Sequence[int | None]) -> Recipe:
         """The same road in which each step has the seed at its place, or the road's where that is None."""
@@ -156,6 +160,7 @@ def parse_recipe(
         seed=seed,
         steps=tuple(planned),
         reference=reference,
+        overrides=tuple(overrides),
     )
 
 

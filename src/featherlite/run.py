@@ -371,6 +371,7 @@ def _in_memory(bundle: Bundle) -> Bundle:
 def _note(out: Path, recipe: Recipe, status: str, error: BaseException | None = None) -> None:
     """Writes run.json: what was asked, and how far it came."""
     document: dict[str, Any] = {"status": status, "recipe": recipe.to_json(), "code": code_version()}
+    document["asked"] = {"set": list(recipe.overrides), "seed": recipe.given_seed}
     if isinstance(error, FeatherliteError):
         document["error"] = error.to_json()
     elif error is not None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from featherlite.reference import RUN_NOTE, Reference, read_reference
 from featherlite.report.templating import visible
+from featherlite.report.thumbnails import without_places
 
 __all__ = ["Commands", "RunNote", "after_audit", "read_run_note", "run_commands", "run_note"]
 
@@ -45,10 +46,13 @@ def read_run_note(folder: Path, data: Path | None, done: Sequence[str]) -> RunNo
         steps = [str(step["id"]) for step in recipe["steps"]]
         message, hint = str(error.get("message", "")), str(error.get("hint", ""))
         name = str(recipe["name"])
+        asked = note.get("asked") or {}
+        overrides, seed = [str(one) for one in asked.get("set", [])], asked.get("seed")
+        seed = None if seed is None else int(seed)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     goes_on = steps[: len(done)] == list(done) and len(done) < len(steps)
-    command = _run_command(_recipe(name), data, _typed(folder.resolve().name, "OUT"))
+    command = _run_command(_recipe(name), data, _typed(folder.resolve().name, "OUT")) + _asked(overrides, seed)
     stopped_at = steps[len(done)] if message and goes_on else ""
     return RunNote(command, _data(data), stopped_at, message, hint, read_reference(folder))
 
@@ -60,6 +64,12 @@ def run_note(data: Path | None) -> RunNote:
 
 def _run_command(recipe: str, data: Path | None, out: str) -> str:
     return f"featherlite run {recipe} --data {_data(data)} --out {out}"
+
+
+def _asked(overrides: Sequence[str], seed: int | None) -> str:
+    """What makes the run this one and no other of its recipe; of a path only its last name, as of the photos."""
+    named = [_typed(without_places(one).replace("…/", ""), "STEP.KEY=VALUE") for one in overrides]
+    return "".join(f" --set {one}" for one in named) + ("" if seed is None else f" --seed {seed}")
 
 
 def _data(data: Path | None) -> str:
