@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -35,6 +35,8 @@ MANIFEST = "bundle.json"
 NETWORK = "model.keras"
 LOCAL = "local.json"
 """Facts of this machine (where the photos lie). Not hashed, not copied, safe to delete before sharing."""
+WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+"""What a disk refuses to those alone who write."""
 
 
 class Label(BaseModel):
@@ -313,8 +315,12 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 @contextlib.contextmanager
-def storage_guard(target: Path) -> Iterator[None]:
-    """Turns what a disk can refuse into a StorageError that names the folder and the remedy."""
+def storage_guard(target: Path, *own: Path) -> Iterator[None]:
+    """Turns what a disk can refuse into a StorageError that names the place and the remedy.
+
+    The place is the target for all that lies in it, in `own`, which are other folders that are written to, or that the
+    system does not name; else it is the file that was refused: one that is only read, for example.
+    """
     remedies = {
         errno.ENOSPC: (
             "the disk is full",
@@ -337,7 +343,31 @@ def storage_guard(target: Path) -> Iterator[None]:
         if error.errno not in remedies:
             raise
         why, hint = remedies[error.errno]
-        raise StorageError(f"Cannot write {target}: {why}.", hint) from error
+        other = _elsewhere(error, (target, *own))
+        if other is None:
+            raise StorageError(f"Cannot write {target}: {why}.", hint) from error
+        if error.errno in WRITING:
+            raise StorageError(f"Cannot write {other}: {why}.", hint) from error
+        raise StorageError(f"Cannot open {other}: {why}.", "Mend that, or name another one.") from error
+
+
+def _elsewhere(error: OSError, places: Sequence[Path]) -> Path | None:
+    """The file that the system refused, where it is known and lies outside of all these places."""
+    names = (error.filename, error.filename2)
+    files = [Path(os.fsdecode(name)) for name in names if isinstance(name, str | bytes | os.PathLike)]
+    # A mere name that does not lie here was looked up in an open folder: where that is, the system does not say.
+    if not files or (len(files[0].parts) == 1 and not os.path.lexists(files[0])):
+        return None
+    return None if any(_lies_in(file, place) for file in files for place in places) else files[0]
+
+
+def _lies_in(file: Path, place: Path) -> bool:
+    """Whether the file is (part of) the place, of what becomes it once it is whole, or of the way to it."""
+    real, wanted = Path(os.path.realpath(file)), Path(os.path.realpath(place))
+    if real.is_relative_to(wanted) or wanted.is_relative_to(real):
+        return True
+    beside = real.relative_to(wanted.parent).parts if real.is_relative_to(wanted.parent) else ("",)
+    return beside[0].startswith(f".{wanted.name}.")
 
 
 def _write(source: Path | bytes, target: Path) -> str:

@@ -80,7 +80,7 @@ class MissingExtraError(RequestError):
 
 
 class StorageError(RequestError):
-    """A folder cannot be written, or its disk is full. What was stored before is intact."""
+    """A folder cannot be written, its disk is full, or a file cannot be opened. What was stored before is intact."""
 
 
 class TrainingError(FeatherliteError):

@@ -93,7 +93,7 @@ def run_recipe(
     refuse_out_within_data(out, data)
     around = Surroundings(store or out / "store", cache, Path(data).absolute(), recipe.seed, progress)
     tell = listener or (lambda _id, _report, _cached: None)
-    with storage_guard(out), locked(out, around.store):
+    with storage_guard(out, around.store), locked(out, around.store):
         bundle, key, reused = Bundle(), photos_key(Path(data), cache, progress), 0
         keys: dict[str, str] = {}
         _note(out, recipe, "running")

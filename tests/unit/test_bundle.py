@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 import subprocess
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from featherlite.bundle import Bundle, Label, sha256_of
+from featherlite.bundle import Bundle, Label, sha256_of, storage_guard
 from featherlite.errors import BundleError, RequestError, StorageError
 from featherlite.history import StepReport
 
@@ -127,3 +128,41 @@ def test_killed_while_saving_leaves_no_bundle(tmp_path: Path) -> None:
         Bundle.open(tmp_path / "b")
     small().save(tmp_path / "b")
     assert Bundle.open(tmp_path / "b").read("model.keras") == b"network"
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [(errno.EACCES, "Cannot open {}: permission denied."), (errno.ENOSPC, "Cannot write {}: the disk is full.")],
+)
+def test_what_lies_elsewhere_is_named_and_not_said_to_be_the_target(tmp_path: Path, code: int, said: str) -> None:
+    (tmp_path / "keep.txt").touch()
+    with pytest.raises(StorageError) as caught, storage_guard(tmp_path / "out"):
+        raise OSError(code, "from the system", str(tmp_path / "keep.txt"))
+    assert caught.value.message == said.format(tmp_path / "keep.txt")
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        "out",
+        "out/a/b",
+        ".",  # a parent of the target that could not be made
+        ".out.1234abcd.tmp",  # what becomes the target once it is whole
+        ".out.1234abcd.tmp/model.keras",
+        "store/x",
+        "../elsewhere/../{}/out/a",
+    ],
+)
+def test_what_lies_in_the_target_is_said_to_be_the_target(tmp_path: Path, file: str) -> None:
+    target, store = tmp_path / "out", tmp_path / "store"
+    with pytest.raises(StorageError) as caught, storage_guard(target, store):
+        raise OSError(errno.EACCES, "from the system", str(tmp_path / file.format(tmp_path.name)))
+    assert caught.value.message == f"Cannot write {target}: permission denied."
+
+
+@pytest.mark.parametrize("name", [None, 7, "model.keras", b"model.keras"])
+def test_a_file_that_cannot_be_told_is_said_to_be_the_target(tmp_path: Path, name: object) -> None:
+    """A name without its folder is what the system was given beside an open folder, when one is swept."""
+    with pytest.raises(StorageError, match="Cannot write"), storage_guard(tmp_path / "out"):
+        raise OSError(errno.EACCES, "from the system", name)

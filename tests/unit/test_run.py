@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
 
 from featherlite.bundle import Bundle, Label
-from featherlite.errors import RecipeError, RequestError, VerificationError
+from featherlite.errors import RecipeError, RequestError, StorageError, VerificationError
 from featherlite.history import StepReport
 from featherlite.keys import photos_key, recipe_keys, step_key
 from featherlite.recipe import parse_recipe
@@ -151,3 +152,20 @@ def test_a_reading_by_a_run_that_failed_is_known_to_what_it_left(sample_photos: 
     steps[-1].pop("max_flash_bytes")
     run = run_recipe(parse_recipe({"steps": steps}, "test"), sample_photos, tmp_path / "out", cache=tmp_path / "cache")
     assert run.bundle.history[-1].test_reads == 2
+
+
+def test_a_file_that_cannot_be_read_is_not_called_the_output(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who may read everything, as in a container, meets no such file: so its refusal is played."""
+    weights = tmp_path / "w.weights.h5"
+    weights.touch()
+
+    def refused(path: Path) -> str:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr("featherlite.keys.sha256_of", refused)
+    steps = [{"step": "split", "near_duplicates": False}, {"step": "build", "weights": str(weights)}]
+    with pytest.raises(StorageError) as caught:
+        run_recipe(parse_recipe({"steps": steps}, "test"), photos, tmp_path / "out", cache=tmp_path / "cache")
+    assert caught.value.message == f"Cannot open {weights}: permission denied."
