@@ -13,10 +13,11 @@ import json
 import logging
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from uuid import uuid4
 
@@ -194,7 +195,7 @@ def _stored_step(
     if place.exists():
         shutil.rmtree(work, ignore_errors=True)  # left behind where the process was killed right after the saving
         try:
-            return Bundle.open(place), key, True
+            return _renamed(Bundle.open(place), [*(report.id for report in parent.history), plan.id]), key, True
         except BundleError as error:
             log.warning("stored result of '%s' is damaged and made again: %s", plan.id, error)
             shutil.rmtree(place)
@@ -203,6 +204,16 @@ def _stored_step(
     _remember_reads(parent, _test_reads(parent, saved))
     shutil.rmtree(work, ignore_errors=True)
     return saved, key, False
+
+
+def _renamed(stored: Bundle, ids: Sequence[str]) -> Bundle:
+    """A stored result whose reports have these ids: a step that was renamed since is another by name alone."""
+    history = stored.history
+    if [report.id for report in history] == list(ids):
+        return stored
+    renamed = [report.model_copy(update={"id": id_}) for report, id_ in zip(history, ids, strict=True)]
+    lines = b"".join(report.model_dump_json(exclude_none=True).encode() + b"\n" for report in renamed)
+    return replace(stored, files=MappingProxyType({**stored.files, "history.jsonl": lines}))
 
 
 def _execute(

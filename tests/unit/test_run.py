@@ -169,3 +169,25 @@ def test_a_file_that_cannot_be_read_is_not_called_the_output(
     with pytest.raises(StorageError) as caught:
         run_recipe(parse_recipe({"steps": steps}, "test"), photos, tmp_path / "out", cache=tmp_path / "cache")
     assert caught.value.message == f"Cannot open {weights}: permission denied."
+
+
+def test_a_renamed_step_has_its_new_name_in_what_was_stored(photos: Path, tmp_path: Path) -> None:
+    """Also where a later step was stored with the former name of this one in its history."""
+    former = [
+        {"step": "audit", "id": "look", "checks": ["dark"]},
+        {"step": "split", "id": "a", "near_duplicates": False},
+    ]
+    for ids in (("look", "a"), ("see", "a"), ("see", "b")):
+        steps = [entry | {"id": id_} for entry, id_ in zip(former, ids, strict=True)]
+        told: list[str] = []
+        run = run_recipe(
+            parse_recipe({"steps": steps}, "test"),
+            photos,
+            tmp_path / "out",
+            cache=tmp_path / "cache",
+            listener=lambda _id, report, _cached, told=told: told.append(report.id) if report else None,
+        )
+        assert run.reused == (0 if ids == ("look", "a") else 2)
+        published = Bundle.open(tmp_path / "out").history
+        assert [report.id for report in run.bundle.history] == told == list(ids)
+        assert [report.id for report in published] == list(ids)
