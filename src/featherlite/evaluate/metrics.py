@@ -65,26 +65,30 @@ def per_class(matrix: Integers, names: Sequence[str]) -> list[dict[str, Any]]:
 
 def macro_f1(matrix: Integers) -> float:
     """The mean F1 over the classes that occur among the true or the predicted ones."""
-    counts = matrix.astype(np.float64)
-    return float(_mean_f1(counts.diagonal()[None], (counts.sum(axis=1) + counts.sum(axis=0))[None])[0])
+    occurrences = matrix.sum(axis=1) + matrix.sum(axis=0)
+    return _mean_f1(matrix.diagonal(), occurrences)
 
 
 def macro_f1_interval(matrix: Integers, seed: int = 0, resamples: int = RESAMPLES) -> tuple[float, float]:
     """The 95% percentile bootstrap interval (low, high) of the macro-F1, photos resampled with replacement.
 
     A photo counts only through its cell of the matrix, so the cells are drawn from a multinomial distribution: the
-    same distribution as drawing the photos, at the cost of the non-empty cells instead of the photos.
+    same distribution as drawing the photos, at the cost of the non-empty cells instead of the photos. One draw is held
+    at a time, so that memory grows with the cells and not with cells times classes or draws.
 
     Source: B. Efron, R. Tibshirani, "An Introduction to the Bootstrap" (1993), chapter 13 (percentile interval).
     """
     rows, columns = np.nonzero(matrix)
     weights = matrix[rows, columns].astype(np.float64)
-    classes = np.arange(len(matrix))
-    belongs = (rows[:, None] == classes).astype(np.float64) + (columns[:, None] == classes)
-    correct = (rows[:, None] == classes) & (columns[:, None] == classes)
-    drawn = np.random.default_rng(seed).multinomial(int(weights.sum()), weights / weights.sum(), size=resamples)
-    draws = drawn.astype(np.float64)
-    low, high = np.percentile(_mean_f1(draws @ correct.astype(np.float64), draws @ belongs), [2.5, 97.5])
+    classes, correct, photos = len(matrix), rows == columns, int(weights.sum())
+    shares, random = weights / weights.sum(), np.random.default_rng(seed)
+
+    def resampled() -> float:
+        drawn = random.multinomial(photos, shares)
+        hits = np.bincount(rows[correct], drawn[correct], classes)
+        return _mean_f1(hits, np.bincount(rows, drawn, classes) + np.bincount(columns, drawn, classes))
+
+    low, high = np.percentile([resampled() for _ in range(resamples)], [2.5, 97.5])
     return float(low), float(high)
 
 
@@ -161,10 +165,10 @@ def _mistakes(
     ]
 
 
-def _mean_f1(hits: NDArray[np.float64], occurrences: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The macro-F1 of each row, from hits and (true + predicted) counts, both [rows, classes]."""
-    f1 = np.divide(2 * hits, occurrences, out=np.zeros_like(hits), where=occurrences > 0)
-    return np.asarray(f1.sum(axis=1) / (occurrences > 0).sum(axis=1))
+def _mean_f1(hits: NDArray[Any], occurrences: NDArray[Any]) -> float:
+    """The macro-F1 from hits and (true + predicted) counts, both numbers [classes]."""
+    f1 = np.divide(2 * hits, occurrences, out=np.zeros(len(hits)), where=occurrences > 0)
+    return float(f1.sum() / (occurrences > 0).sum())
 
 
 def _share(part: np.int64, whole: np.int64) -> float | None:

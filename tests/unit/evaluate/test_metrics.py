@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
+from typing import Any
 
 import numpy as np
 import pytest
 
 from featherlite.errors import DataError
-from featherlite.evaluate.metrics import MISTAKES, macro_f1_interval, ranking, scores, top_k_hits
+from featherlite.evaluate.metrics import MISTAKES, confusion, macro_f1, macro_f1_interval, ranking, scores, top_k_hits
 from featherlite.preprocess import softmax
 
 LOGITS = np.array([[3, 1, 0], [0, 2, 1], [1, 0, 4], [5, 0, 1]], dtype=np.float32)
@@ -85,3 +87,42 @@ def test_a_network_that_answers_nan_is_refused() -> None:
     broken[1, 2] = np.nan
     with pytest.raises(DataError, match="1 of 4"):
         made(broken)
+
+
+def dense_interval(matrix: Any, seed: int) -> tuple[float, float]:
+    """The same bootstrap with one column a class: plain, and only for few classes."""
+    rows, columns = np.nonzero(matrix)
+    weights = matrix[rows, columns].astype(np.float64)
+    classes = np.arange(len(matrix))
+    draws = np.random.default_rng(seed).multinomial(int(weights.sum()), weights / weights.sum(), size=1000)
+    hits = draws @ ((rows[:, None] == classes) & (columns[:, None] == classes)).astype(np.float64)
+    occurrences = draws @ ((rows[:, None] == classes).astype(np.float64) + (columns[:, None] == classes))
+    f1 = np.divide(2 * hits, occurrences, out=np.zeros_like(hits), where=occurrences > 0)
+    low, high = np.percentile(f1.sum(axis=1) / (occurrences > 0).sum(axis=1), [2.5, 97.5])
+    return float(low), float(high)
+
+
+@pytest.mark.parametrize(("classes", "photos"), [(2, 5), (7, 60), (40, 90), (120, 3000)])
+def test_the_interval_is_that_of_the_plain_bootstrap(classes: int, photos: int) -> None:
+    random = np.random.default_rng(classes)
+    labels = random.integers(0, classes, photos)
+    predicted = np.where(random.random(photos) < 0.6, labels, random.integers(0, classes, photos))
+    matrix = confusion(labels, predicted, classes)
+    assert macro_f1_interval(matrix, 3) == pytest.approx(dense_interval(matrix, 3), rel=1e-12)
+
+
+def test_ten_thousand_classes_need_little_memory() -> None:
+    """Beside the matrix itself, which is 800 MB of address space and hardly any memory while it is empty."""
+    matrix = np.zeros((10_000, 10_000), np.int64)
+    places = np.random.default_rng(1).integers(0, 10_000, (2, 2000))
+    matrix[places[0], places[1]] = 2
+    matrix[places[0], places[0]] = 6
+    tracemalloc.start()
+    try:
+        low, high = macro_f1_interval(matrix, resamples=20)
+        assert 0 < low <= high < 1
+        assert 0 < macro_f1(matrix) < 1
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 20e6
