@@ -31,7 +31,7 @@ from featherlite.keys import cache_folder, photos_key, seed_of, step_key
 from featherlite.recipe import PlannedStep, Recipe, config_faults
 from featherlite.reference import RUN_NOTE
 from featherlite.step import Context, Progress, Silent, StepConfig, load_step
-from featherlite.workplace import Stopwatch
+from featherlite.workplace import Stopwatch, work_folder
 
 __all__ = [
     "Run",
@@ -162,14 +162,14 @@ def run_step(
     if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise RequestError(f"{out} exists already.", "Give a new folder: a bundle is never changed in place.")
     beside = out.parent if out is not None and out.parent.is_dir() else Path(tempfile.gettempdir())
-    with storage_guard(out or beside), tempfile.TemporaryDirectory(prefix=".featherlite-", dir=beside) as work:
+    with work_folder(beside) as work, storage_guard(out or beside, work):
         around = Surroundings(
-            Path(work), cache or cache_folder(), root.absolute() if root else None, seed, progress or Silent()
+            work, cache or cache_folder(), root.absolute() if root else None, seed, progress or Silent()
         )
         plan = PlannedStep(name, step, config)
         key = step_key(bundle.id or "", plan, seed)
-        result = _execute(plan, bundle, key, around, Path(work) / "step")
-        saved = result.save(out if out is not None else Path(work) / "result")
+        result = _execute(plan, bundle, key, around, work / "step")
+        saved = result.save(out if out is not None else work / "result")
         _remember_reads(bundle, _test_reads(bundle, saved))
         if out is None:
             saved = _in_memory(saved)
@@ -354,17 +354,18 @@ def refuse_out_within_data(out: Path, data: Path) -> None:
 
 
 def _publish(bundle: Bundle, place: Path, around: Surroundings) -> Bundle:
-    """Makes `place` the given bundle. The former one is moved aside first; the store still holds both."""
+    """Makes `place` the given bundle. The former one is moved aside first; the store still holds both.
+
+    All that lies about meanwhile is in one folder, which the next run sweeps where this one is killed.
+    """
     from featherlite.evaluate.measure import known_reads
 
     draft = place.parent / f".{place.name}.{uuid4().hex[:8]}.tmp"
     try:
-        saved = Bundle(bundle.files, bundle.subject, bundle.parent).save(draft)
+        saved = Bundle(bundle.files, bundle.subject, bundle.parent).save(draft / "new")
         if place.exists():
-            former = place.parent / f".{place.name}.{uuid4().hex[:8]}.old"
-            place.rename(former)
-            shutil.rmtree(former, ignore_errors=True)
-        draft.rename(place)
+            place.rename(draft / "former")
+        (draft / "new").rename(place)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     final = Bundle.open(place)

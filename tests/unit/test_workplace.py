@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from featherlite.bundle import Bundle
-from featherlite.recipe import PlannedStep, Recipe
-from featherlite.run import run_recipe
+from featherlite.recipe import PlannedStep, Recipe, parse_recipe
+from featherlite.run import run_recipe, run_step
 from featherlite.step import Context, Step, StepConfig
-from featherlite.workplace import Stopwatch
+from featherlite.workplace import WORK, Stopwatch, work_folder
 
 
 def killed_once_it_prints(code: str, *words: object) -> None:
@@ -65,3 +65,58 @@ def test_a_step_that_went_on_reports_all_its_time(color_photos: Path, tmp_path: 
     report = run_recipe(recipe, color_photos, tmp_path / "out", cache=tmp_path / "cache").bundle.history[0]
     assert 0.5 <= report.seconds < 30
     assert [one.name for one in (tmp_path / "out" / "store").iterdir()] == [report.key]
+
+
+DIES = (
+    "import os, signal, sys; from pathlib import Path; import featherlite.bundle as bundle\n"
+    "write = bundle._write\n"
+    "def dies(source, target):\n"
+    "    if target.name == 'bundle.json' and 'store' not in target.parts:\n"
+    "        print('about to end', flush=True); signal.pause()\n"
+    "    return write(source, target)\n"
+    "bundle._write = dies\n"
+    "from featherlite.recipe import parse_recipe; from featherlite.run import run_recipe, run_step\n"
+    "photos, out, cache = map(Path, sys.argv[1:])\n"
+)
+STEPS = [{"step": "split", "near_duplicates": False}]
+
+
+def test_what_a_kill_left_of_a_publication_is_swept(color_photos: Path, tmp_path: Path) -> None:
+    out, cache = tmp_path / "out", tmp_path / "cache"
+    code = f"{DIES}run_recipe(parse_recipe({{'steps': {STEPS}}}, 'test'), photos, out, cache=cache)"
+    killed_once_it_prints(code, color_photos, out, cache)
+    assert {one.name for one in out.iterdir()} > {".lock", "run.json", "store"}
+    run_recipe(parse_recipe({"steps": STEPS}, "test"), color_photos, out, cache=cache)
+    assert {one.name for one in out.iterdir()} == {".lock", "run.json", "store", "bundle"}
+
+
+def test_what_a_kill_left_of_a_single_step_is_swept(color_photos: Path, tmp_path: Path) -> None:
+    cache, at = tmp_path / "cache", tmp_path / "at"
+    at.mkdir()
+    settings = {"near_duplicates": False}
+    code = f"{DIES}run_step('split', None, out, {settings}, data=photos, cache=cache)"
+    killed_once_it_prints(code, color_photos, at / "one", cache)
+    left = {one.name for one in at.iterdir()}
+    assert any(name.startswith(WORK) for name in left)
+    (at / ".mine").mkdir()
+    run_step("split", None, at / "two", settings, data=color_photos, cache=cache)
+    assert {one.name for one in at.iterdir() if not one.name.startswith(".one.")} == {"two", ".mine"}
+
+
+def test_a_folder_in_use_is_not_swept(tmp_path: Path) -> None:
+    with work_folder(tmp_path) as mine:
+        (mine / "x").touch()
+        with work_folder(tmp_path) as other:
+            assert (mine / "x").exists()
+            assert other != mine
+        assert not other.exists()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_link_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious" / "x").touch()
+    (tmp_path / f"{WORK}link").symlink_to(tmp_path / "precious")
+    with work_folder(tmp_path):
+        pass
+    assert (tmp_path / "precious" / "x").exists()
