@@ -67,20 +67,23 @@ def write(case: str, rows: list[dict[str, Any]]) -> Path:
     place = f"{os.cpu_count()}core-{platform.machine()}_tf{version('tensorflow-cpu')}_litert{version('ai-edge-litert')}"
     path = RESULTS / f"ladder_{case}_{place}.csv"
     RESULTS.mkdir(exist_ok=True)
-    columns = ["step", "subject", "input_px", "classes", "parameters", "macs", "bytes", "arena_bytes"]
+    columns = ["step", "subject", "input_px", "classes", "parameters", "macs", "bytes", "arena_bytes", "activation_bytes"]
     with path.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
-        writer.writerow([*columns, "split", "n", "top1", "low", "high", "seconds"])
+        writer.writerow([*columns, "split", "n", "top1", "low", "high", "seconds", "sets", "sets_low", "sets_high"])
         for row in rows:
             top1 = row.get("top1") or {}
-            scores = [top1.get("split"), top1.get("n"), *(round(top1[k], 4) for k in ("value", "low", "high") if top1)]
+            rates = [round(top1[key], 4) if top1 else None for key in ("value", "low", "high")]
+            scores = [top1.get("split"), top1.get("n"), *rates]
             told = row | {"step": row["id"]}  # a chain takes some steps more than once
-            writer.writerow([*(told.get(column) for column in columns), *scores, row.get("seconds")])
+            sets = row.get("stability") or {}
+            spread = [sets["sets"], round(sets["min"], 4), round(sets["max"], 4)] if sets else [None] * 3
+            writer.writerow([*(told.get(column) for column in columns), *scores, row.get("seconds"), *spread])
         verified = next((row["runtimes"] for row in rows if "runtimes" in row), {})
         for name, runtime in verified.items():
             top1 = runtime["top1"]
             scores = [top1["split"], top1["n"], *(round(top1[k], 4) for k in ("value", "low", "high"))]
-            writer.writerow([f"verify: {name}", *[None] * 7, *scores, None])
+            writer.writerow([f"verify: {name}", *[None] * (len(columns) - 1), *scores, *[None] * 4])
     return path
 
 

@@ -48,11 +48,16 @@ def ladder_view(rows: Sequence[Row], *roots: Path | None) -> dict[str, Any] | No
 
 
 def _rungs(rows: Sequence[Row]) -> list[Point]:
-    """The scored rows as points; of steps in a row that found the very same, the last stands for all."""
+    """The scored rows as points; of steps in a row that found the very same, the last stands for all.
+
+    An artefact above a network was a look aside: the way did not go on from there.
+    """
     points: list[Point] = []
+    last = max((place for place, row in enumerate(rows) if row["subject"] == "network"), default=0)
     most = max([row["classes"] or 0 for row in rows], default=0)  # for the row of a verdict that stands by itself
-    for row in rows:
-        if row["top1"] and (row["bytes"] or 0) > 0:
+    for place, row in enumerate(rows):
+        aside = place < last and row["subject"] not in (None, "network")
+        if row["top1"] and (row["bytes"] or 0) > 0 and not aside:
             point = Point(_name(row), row["bytes"], Estimate.model_validate(row["top1"]), row["classes"] or most)
             if points and (points[-1].bytes, points[-1].top1) == (point.bytes, point.top1):
                 points.pop()

@@ -14,9 +14,11 @@ from featherlite.report.plots import Point, ladder_plot
 from featherlite.report.road import ladder_view
 
 
-def step(name: str, hits: int, n: int, split: str = "val", size: int = 4000, classes: int = 2) -> StepReport:
+def step(
+    name: str, hits: int, n: int, split: str = "val", size: int = 4000, classes: int = 2, subject: str = "network"
+) -> StepReport:
     after = Measure(
-        subject="network",
+        subject=subject,
         input_px=96,
         classes=classes,
         parameters=size // 4,
@@ -60,6 +62,20 @@ def test_only_scores_of_the_same_photos_are_joined_and_each_set_has_its_legend()
     found = view(*rungs)
     assert re.findall(r'class="(join[ a-z]*)"', found["wide"]) == ["join", "join other", "join other"]
     assert found["photos"] == [("val", 1000), ("val", 750), ("test", 750)]
+
+
+def test_an_artefact_on_the_way_is_no_station_of_the_way() -> None:
+    rungs = [
+        step("train", 80, 100),
+        step("start-in-int8", 70, 100, size=1000, subject="int8"),
+        step("prune", 78, 100, size=3000),
+        step("quantize", 77, 100, size=700, subject="int8"),
+    ]
+    found = view(*rungs)
+    assert found["wide"].count('class="join"') == 2
+    assert "start-in-int8" not in found["wide"]
+    assert "quantize int8" in found["wide"]
+    assert "start-in-int8" in found["descent"]["wide"], "there each row has a line of its own"
 
 
 @pytest.mark.parametrize("width", [340, 720])
