@@ -16,7 +16,7 @@ from featherlite.models.surgery.flow import follow
 from featherlite.models.surgery.folding import channel_map
 from featherlite.models.surgery.rebuild import edges, rebuild
 
-__all__ = ["FUSED_ACTIVATIONS", "apart", "ends", "points", "ties", "unit_products"]
+__all__ = ["FUSED_ACTIVATIONS", "apart", "ends", "idle_means", "points", "ties", "unit_products"]
 
 FUSED_ACTIVATIONS: Final = ("linear", "relu", "relu6")
 """What a convolution computes together with its sum."""
@@ -56,7 +56,7 @@ def points(network: keras.Model) -> tuple[str, ...]:
     fused = {one.name for one in network.operations if _fused(one, behind)}
     last = {behind[name][0].name for name in fused}
     taken_up = {one.name for one in network.operations if one.name not in last and _taken_up(one, behind)}
-    gone = {*fused, *taken_up, *unit, *(name for inside in unit.values() for name in inside)}
+    gone = {*fused, *taken_up, *unit, *(name for inside in unit.values() for name in inside), *idle_means(network)}
     return tuple(str(one.name) for one in network.operations if _stored(one) and one.name not in gone)
 
 
@@ -98,8 +98,9 @@ def ends(network: keras.Model) -> frozenset[str]:
 def _held(network: keras.Model) -> dict[str, set[str]]:
     """By operation, the points whose values, through layers that keep the range, it puts out."""
     stored, before, found = set(points(network)), _sources(network), dict[str, set[str]]()
+    idle = idle_means(network)
     for operation in network.operations:  # each comes behind all that it is given
-        kept = _kind(operation) in SAME_RANGE | IDENTITIES or _is_linear(operation)
+        kept = _kind(operation) in SAME_RANGE | IDENTITIES or _is_linear(operation) or operation.name in idle
         given = [found[source.name] for source in before[operation.name]] if kept else []
         found[operation.name] = {operation.name} if operation.name in stored else set().union(*given)
     return found
@@ -135,6 +136,18 @@ def _fusable_inline(layer: Any) -> bool:
 
 def _is_linear(operation: Any) -> bool:
     return _kind(operation) == "Activation" and _activation(operation) == "linear"
+
+
+def idle_means(network: keras.Model) -> frozenset[str]:
+    """Averages of one pixel that become a map again: those the converter leaves out, one before a head it keeps."""
+    behind = _consumers(network)
+    return frozenset(
+        one.name
+        for one in network.operations
+        if _kind(one) == "GlobalAveragePooling2D"
+        and set(one.input.shape[1:3]) == {1}
+        and (one.keepdims or all(_kind(next_) == "Reshape" for next_ in behind.get(one.name, [None])))
+    )
 
 
 def _is_clamp(operation: Any) -> bool:

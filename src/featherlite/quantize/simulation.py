@@ -19,7 +19,15 @@ from featherlite.quantize.fake_quantization import (
     FakeRange,
     FakeSwish,
 )
-from featherlite.quantize.points import FUSED_ACTIVATIONS, IDENTITIES, SAME_RANGE, points, ties, unit_products
+from featherlite.quantize.points import (
+    FUSED_ACTIVATIONS,
+    IDENTITIES,
+    SAME_RANGE,
+    idle_means,
+    points,
+    ties,
+    unit_products,
+)
 from featherlite.quantize.scheme import INPUT, Scheme, spanning
 
 __all__ = ["fake_quantized", "settled", "unsimulated"]
@@ -113,7 +121,7 @@ class _Simulation:
     def __init__(self, network: keras.Model, scheme: Scheme, movement: Mapping[str, Any]) -> None:
         self.network, self.kernels = network, scheme.kernels
         self.points = frozenset(scheme.activations)
-        self.normalized = frozenset(unit_products(network))
+        self.normalized, self.idle = frozenset(unit_products(network)), idle_means(network)
         self.ranges: dict[str, tuple[FakeRange, int]] = {}
         for group in (*ties(network), *((name,) for name in scheme.activations)):
             if group[0] in self.ranges:
@@ -156,7 +164,7 @@ class _Simulation:
         if fixed is not None:
             layer = FakeRange(*fixed, name=operation.name + RANGE)
             return self._marked(layer(values), layer)
-        if held is not None and kind in SAME_RANGE | IDENTITIES:
+        if held is not None and (kind in SAME_RANGE | IDENTITIES or operation.name in self.idle):
             if kind in _POOLED:
                 values = held(values, pooled=True)
             return self._marked(values, held)
