@@ -202,11 +202,12 @@ def test_every_setting_of_the_fade_changes_what_comes_out(removed: Any, blocks_b
 
 
 def test_a_removal_goes_through_fade_and_recovery(removed: Any, blocks_bundle: Bundle) -> None:
-    _, facts, after = removed(count=1, order="end_first", max_drop=1.0, **(FADED | {"fade": "anneal", "rate": 0.02}))
+    slowly = FADED | {"fade": "anneal", "fade_epochs": 8, "rate": 0.05}
+    _, facts, after = removed(count=1, order="end_first", max_drop=1.0, **slowly)
     (one,) = facts["removed"] or facts["given_back"]
     assert one["blocks"] == ["c_sum"]
     assert one["top1_cut"] == pytest.approx(1 / 3)
-    assert one["top1_faded"] >= one["top1_cut"]
+    assert one["top1_faded"] > one["top1_cut"], "while its gate closes the others learn to do without it"
     assert one["top1"] >= one["top1_faded"], "no stage ends below where it began"
     assert after.read("labels.json") == blocks_bundle.read("labels.json")
 
