@@ -67,7 +67,17 @@ def write(case: str, rows: list[dict[str, Any]]) -> Path:
     place = f"{os.cpu_count()}core-{platform.machine()}_tf{version('tensorflow-cpu')}_litert{version('ai-edge-litert')}"
     path = RESULTS / f"ladder_{case}_{place}.csv"
     RESULTS.mkdir(exist_ok=True)
-    columns = ["step", "subject", "input_px", "classes", "parameters", "macs", "bytes", "arena_bytes", "activation_bytes"]
+    columns = [
+        "step",
+        "subject",
+        "input_px",
+        "classes",
+        "parameters",
+        "macs",
+        "bytes",
+        "arena_bytes",
+        "activation_bytes",
+    ]
     with path.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         writer.writerow([*columns, "split", "n", "top1", "low", "high", "seconds", "sets", "sets_low", "sets_high"])

@@ -21,24 +21,27 @@ HERE = Path(__file__).parent
 FEATHERLITE = [sys.executable, "-c", "import sys; from featherlite.cli import main; sys.exit(main())"]
 
 
-def command(photos: Path, out: Path) -> list[str]:
-    return [*FEATHERLITE, "run", str(HERE / "tiny.toml"), "--data", str(photos), "--out", str(out), "--json"]
+TINY = HERE / "tiny.toml"
+
+
+def command(photos: Path, out: Path, recipe: Path = TINY) -> list[str]:
+    return [*FEATHERLITE, "run", str(recipe), "--data", str(photos), "--out", str(out), "--json"]
 
 
 def timeless(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
 
 
-def walk(photos: Path, out: Path) -> list[dict[str, Any]]:
-    done = subprocess.run(command(photos, out), capture_output=True, text=True)
+def walk(photos: Path, out: Path, recipe: Path = TINY) -> list[dict[str, Any]]:
+    done = subprocess.run(command(photos, out, recipe), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return timeless(json.loads(done.stdout)["rows"])
 
 
-def kill_after(photos: Path, out: Path, seconds: float) -> bool:
+def kill_after(photos: Path, out: Path, seconds: float, recipe: Path = TINY) -> bool:
     """Starts a run and kills its whole process group after so many seconds; False where it was done before."""
     process = subprocess.Popen(
-        command(photos, out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        command(photos, out, recipe), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
     try:
         process.wait(seconds)
@@ -89,6 +92,21 @@ def test_killed_at_a_random_moment_and_run_again(
         moment *= 0.8
     assert walk(sample_photos, tmp_path / "out") == rows
     assert network_of(tmp_path / "out") == artefact
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_a_chain_of_surgery_killed_on_its_way_ends_the_same(sample_photos: Path, tmp_path: Path) -> None:
+    """Five kills spread over the way, most of them inside of a recovery."""
+    chain, clock = HERE / "tiny-chain.toml", time.monotonic()
+    rows = walk(sample_photos, tmp_path / "whole", chain)
+    seconds, killed = time.monotonic() - clock, tmp_path / "killed"
+    moments = random.Random(5)
+    # A rerun starts anew with reading and compiling: from shorter ones little would come.
+    kills = sum(kill_after(sample_photos, killed, moments.uniform(0.25, 0.4) * seconds, chain) for _ in range(5))
+    assert kills >= 2
+    assert walk(sample_photos, killed, chain) == rows
+    assert network_of(killed) == network_of(tmp_path / "whole")
 
 
 def test_ctrl_c_ends_with_130_and_says_how_to_go_on(sample_photos: Path, tmp_path: Path) -> None:
