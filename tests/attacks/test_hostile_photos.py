@@ -298,6 +298,8 @@ def test_ctrl_c_ends_a_scan_at_once(root: Path) -> None:
     # Python drops an interrupt that falls into a destructor, and goes on: it is pressed a second time, as a user would.
     program = (
         "import sys, signal, threading, time, os\nfrom pathlib import Path\nfrom featherlite.data.source import scan\n"
+        # What a shell starts in the background ignores interrupts.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "def press():\n"
         "    for pause in (0.3, 1.0):\n        time.sleep(pause)\n        os.kill(os.getpid(), signal.SIGINT)\n"
         "threading.Thread(target=press, daemon=True).start()\n"

@@ -13,15 +13,20 @@ from featherlite.errors import RequestError
 from featherlite.models.artefact import Making
 from featherlite.models.convert import CALIBRATED
 from featherlite.models.network import load_network, network_bytes
-from featherlite.quantize.representative import Representative, representative_set
+from featherlite.quantize.representative import Representative, evenly, representative_set
 from featherlite.quantize.scheme import QUANTIZATION, Scheme, read_scheme
 from featherlite.step import Context
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from featherlite.quantize.quantize import QuantizeConfig
 
 __all__ = ["Prepared", "prepare"]
 
+CONVERTED = 300
+"""Photos that the converter is shown, at most, where the ranges are known: it asks for those inside of layers alone."""
 LEFT_FLOAT = 1024
 """Kernels of fewer weights than this the converter leaves in float32 where weights alone become integers."""
 
@@ -64,13 +69,18 @@ def prepare(bundle: Bundle, config: QuantizeConfig, seed: int, ctx: Context) -> 
     if scheme is not None:
         facts["ranges"] = config.ranges
     making = Making(
-        representative=chosen.photos if config.scheme in CALIBRATED else None,
+        representative=_shown(chosen, scheme) if config.scheme in CALIBRATED else None,
         network=network_bytes(network),
         kernels=config.kernels,
         ranges=None if scheme is None else scheme.activations,
         plan_memory=config.plan_memory and config.scheme in CALIBRATED,  # no microcontroller takes weights alone
     )
     return Prepared(making, facts, {} if scheme is None else {QUANTIZATION: _json(scheme)})
+
+
+def _shown(chosen: Representative, scheme: Scheme | None) -> NDArray[np.uint8]:
+    """What the converter calibrates on: all of it where nothing was measured before."""
+    return chosen.photos if scheme is None else evenly(chosen.photos, CONVERTED)
 
 
 def _has_depthwise(bundle: Bundle) -> bool:
@@ -121,7 +131,7 @@ def _trained(bundle: Bundle, config: QuantizeConfig, scheme: Scheme, seed: int, 
         "ranges": scheme.method,
     }
     making = Making(
-        representative=chosen.photos,
+        representative=_shown(chosen, scheme),
         kernels=scheme.kernels,
         ranges=scheme.activations,
         plan_memory=config.plan_memory,

@@ -3,11 +3,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+import pytest
 
 from featherlite.bundle import Bundle
 from featherlite.models.golden import draw_inputs, read_golden
+from featherlite.quantize.post_training import prepare
 from featherlite.quantize.quantize import QuantizeConfig, quantize
 from featherlite.runtime.flatbuffer import inspect, read_metadata
 from featherlite.runtime.interpreter import open_runtime
@@ -71,3 +74,16 @@ def test_the_same_seed_gives_the_same_bytes_and_no_former_verdict(
     assert "verify.json" not in again
     assert "verify.json" in stale
     assert context.details["representative"]["n"] == 24
+
+
+def test_where_ranges_are_measured_the_converter_is_shown_some_photos_of_the_set(
+    color_bundle: Bundle, make_context: Callable[[], Context], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def shown(**options: Any) -> int:
+        making = prepare(color_bundle, QuantizeConfig(photos=12, **options), 0, make_context()).making
+        assert making.representative is not None
+        return len(making.representative)
+
+    monkeypatch.setattr("featherlite.quantize.post_training.CONVERTED", 5)
+    assert shown() == 5, "its ranges are given, but for those inside of layers"
+    assert shown(scheme="int16x8") == 12, "it measures these itself"
