@@ -33,6 +33,8 @@ __all__ = ["FORMAT_VERSION", "Bundle", "Label", "Manifest", "parse", "sha256_of"
 FORMAT_VERSION = 1
 MANIFEST = "bundle.json"
 NETWORK = "model.keras"
+QUANTIZATION = "quantization.json"
+"""The ranges that the network was trained for int8 in, where it was."""
 LOCAL = "local.json"
 """Facts of this machine (where the photos lie). Not hashed, not copied, safe to delete before sharing."""
 WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
@@ -213,7 +215,7 @@ class Bundle:
             name: source
             for name, source in self.files.items()
             if not name.startswith(("exports/", "predictions/"))
-            and name not in ("verify.json", "metrics.json", "robustness.json", "quantization.json")
+            and name not in ("verify.json", "metrics.json", "robustness.json", QUANTIZATION)
         }
         kept[NETWORK] = network
         return type(self)(MappingProxyType(kept), "network", self.id or self.parent)

@@ -23,7 +23,7 @@ from uuid import uuid4
 
 from pydantic import ValidationError
 
-from featherlite.bundle import Bundle, storage_guard, write_atomically
+from featherlite.bundle import QUANTIZATION, Bundle, storage_guard, write_atomically
 from featherlite.code_version import code_version
 from featherlite.errors import BundleError, FeatherliteError, RecipeError, RequestError, StorageError
 from featherlite.history import Measure, StepReport
@@ -247,6 +247,10 @@ def _execute(
             start_keras(f"Step '{plan.step.name}'")
         try:
             result = plan.step.function(parent, plan.config, context)
+            if QUANTIZATION in parent and QUANTIZATION not in result:
+                context.warn(
+                    "The network was trained for int8 before this step, which made that stale: train it again."
+                )
             before = parent.history[-1].after if parent.history else None
             after = _measure(plan, parent, result, before, context)
         except FeatherliteError as error:
@@ -295,7 +299,8 @@ def _measure(
 ) -> Measure | None:
     """What the result weighs and scores: on the photos that the step itself scored, else on validation photos.
 
-    A step that left network and subject as they were keeps the former measure.
+    A step that makes networks is measured by its network, also where it undid what it tried and an artefact of the
+    former one still stands. A step that left what is measured as it was keeps the former measure.
     """
     if "network" not in result.provides():
         return None
@@ -304,10 +309,12 @@ def _measure(
 
     if plan.step.reads_test:
         return measure_verified(result, parent)
-    unchanged = result.subject == parent.subject and result.files["model.keras"] == parent.files.get("model.keras")
-    if before is not None and unchanged:
+    subject = "network" if "network" in plan.step.provides else result.subject
+    measured = ("model.keras",) if subject == "network" else ("model.keras", f"exports/{subject}/model.tflite")
+    unchanged = all(result.files.get(name) == parent.files.get(name) for name in measured)
+    if before is not None and before.subject == subject and unchanged:
         return before
-    return measure(result, load_photos(result, "val", context))
+    return measure(replace(result, subject=subject), load_photos(result, "val", context))
 
 
 def _goes_on_from(place: Path, bundle: Bundle) -> bool:

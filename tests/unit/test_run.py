@@ -154,6 +154,44 @@ def test_a_reading_by_a_run_that_failed_is_known_to_what_it_left(sample_photos: 
     assert run.bundle.history[-1].test_reads == 2
 
 
+def test_an_artefact_made_anew_is_measured_anew(quantized: Bundle, color_photos: Path, tmp_path: Path) -> None:
+    """In the same form, of the same network: only the artefact's bytes tell them apart."""
+    _, first = run_step("quantize", quantized, tmp_path / "first", {"photos": 24}, data=color_photos)
+    other = {"photos": 24, "kernels": "tensor", "plan_memory": False}
+    made, second = run_step("quantize", Bundle.open(tmp_path / "first"), None, other, data=color_photos)
+    assert first.after is not None
+    assert second.after is not None
+    assert second.after.bytes == len(made.read("exports/int8/model.tflite")) != first.after.bytes
+
+
+def test_a_step_that_undid_its_work_is_told_by_the_network(
+    quantized: Bundle, color_photos: Path, tmp_path: Path
+) -> None:
+    """Behind a look aside (`start-in-int8`): the artefact's bytes are no row of a step that shrinks networks."""
+    _, aside = run_step("quantize", quantized, tmp_path / "aside", {"photos": 24}, data=color_photos)
+    result, undone = run_step(
+        "swap_activation", Bundle.open(tmp_path / "aside"), None, {"target": "relu6", "epochs": 0}, data=color_photos
+    )
+    assert "returned as it came" in undone.details["warnings"][0]
+    assert result.subject == "int8", "what speaks for it is still there"
+    assert undone.before is not None
+    assert undone.after is not None
+    assert undone.before == aside.after
+    assert (undone.before.subject, undone.after.subject) == ("int8", "network")
+    assert undone.after.bytes == 4 * undone.after.parameters
+
+
+def test_training_for_int8_that_a_step_made_stale_is_told(
+    color_bundle: Bundle, color_photos: Path, tmp_path: Path
+) -> None:
+    trained = color_bundle.with_json("quantization.json", {}).save(tmp_path / "trained")
+    settings = {"sizes": (16,), "epochs": 0, "max_drop": 1.0}
+    _, report = run_step("resize_input", trained, None, settings, data=color_photos)
+    assert any("trained for int8 before this step" in warning for warning in report.details["warnings"])
+    _, report = run_step("evaluate", trained, None, {"split": "val"}, data=color_photos)
+    assert "warnings" not in report.details
+
+
 def test_a_file_that_cannot_be_read_is_not_called_the_output(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

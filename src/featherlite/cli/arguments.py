@@ -133,8 +133,8 @@ def _add_field(target: argparse._ActionsContainer, name: str, field: FieldInfo) 
     if kind is bool:
         target.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=text + note, dest=name)
     elif get_origin(kind) in (list, tuple):
-        inner = _metavar(get_args(kind)[0], name)
-        again = f"{text}; give the flag once for each{note}"
+        inner = _metavar(_bare(get_args(kind)[0]), name)
+        again = f"{text.rstrip('.')}; give the flag once for each{note}"
         target.add_argument(flag, action="append", metavar=inner, help=again, dest=name)
     else:
         check, metavar = given if kind is Path else str, _metavar(kind, name)

@@ -129,7 +129,7 @@ def remedy(failures: Sequence[str]) -> str:
     if UNRUN in causes:
         said.append("Add 'litert' to verify.runtimes, which runs every artefact.")
     if not all(cause in (*BUDGETS, FRAMES, UNRUN) for cause in causes):
-        said.append("Quantize with more representative photos, or replace the layers that int8 cannot hold.")
+        said.append("See which layers lose it (featherlite quantization), try quantize.ranges=mse, or quantize_aware.")
     return " ".join(said)
 
 

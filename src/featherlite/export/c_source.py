@@ -6,14 +6,17 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from featherlite.errors import ExportError
 from featherlite.export.arena import Arena
-from featherlite.export.c_text import byte_lines, float_literal, identifiers, string_literal
-from featherlite.export.tflm_operations import registration
+from featherlite.export.c_text import byte_lines, float_literal, identifiers, number_lines, string_literal
+from featherlite.models.tflm_operations import REMEDY, registration
 from featherlite.preprocess import Preprocess
 from featherlite.runtime.flatbuffer import ArtefactFacts, TensorFacts
 
-__all__ = ["CNetwork", "data_header", "data_source", "resolver_header"]
+__all__ = ["CNetwork", "data_header", "data_source", "golden_header", "resolver_header"]
 
 _FITS = {
     "crop": "Of a frame that is not of this shape the center is taken, as large as it gets.",
@@ -133,7 +136,7 @@ def resolver_header(network: CNetwork) -> str:
     if lacking := [op for op, method in methods.items() if method is None]:
         raise ExportError(
             f"TensorFlow Lite Micro has no {', '.join(lacking)}, which this network needs.",
-            "Replace the layer that needs it, then quantize again.",
+            REMEDY,
         )
     name, macro = network.name, network.macro
     return f"""\
@@ -150,6 +153,42 @@ typedef tflite::MicroMutableOpResolver<{macro}_OPS> {name}_resolver;
 inline TfLiteStatus {name}_register_ops({name}_resolver &resolver) {{
 {chr(10).join(f"  if (resolver.{method}() != kTfLiteOk) return kTfLiteError;" for method in methods.values())}
   return kTfLiteOk;
+}}
+
+#endif
+"""
+
+
+def golden_header(network: CNetwork, frame: NDArray[np.uint8], logits: NDArray[np.int8]) -> str:
+    """NAME_golden.h: a drawn frame uint8 [height, width, 3] and the logits int8 [classes] that it must give."""
+    name, macro = network.name, network.macro
+    return f"""\
+/* A drawn frame and what the reference kernels answer to it, to try a device with. Written by featherlite. Do not edit.
+   Include it in one file: what that does not use, the linker leaves out. */
+#ifndef FEATHERLITE_{macro}_GOLDEN_H_
+#define FEATHERLITE_{macro}_GOLDEN_H_
+
+#include "{name}_data.h"
+
+/* Levels of a camera: feed them through {name}_input(). */
+static const uint8_t {name}_golden_frame[{macro}_INPUT_BYTES] = {{
+{byte_lines(np.ascontiguousarray(frame).tobytes())}
+}};
+
+static const int8_t {name}_golden_logits[{macro}_CLASSES] = {{
+{number_lines(logits.tolist())}
+}};
+
+/* The largest difference of these logits to the golden ones: 0 with the reference kernels; optimized kernels may be
+   some levels away, and another order of colors or a wrong scaling is many. */
+static inline int {name}_golden_distance(const int8_t *logits) {{
+  int class_, worst = 0;
+  for (class_ = 0; class_ < {macro}_CLASSES; class_++) {{
+    const int off = (int)logits[class_] - {name}_golden_logits[class_];
+    if (off > worst) worst = off;
+    if (-off > worst) worst = -off;
+  }}
+  return worst;
 }}
 
 #endif

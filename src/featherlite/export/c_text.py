@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-__all__ = ["byte_lines", "float_literal", "identifiers", "string_literal"]
+__all__ = ["byte_lines", "float_literal", "identifiers", "number_lines", "string_literal"]
 
 BYTES_A_LINE = 12
 
@@ -55,6 +55,14 @@ def float_literal(value: float) -> str:
 
 def byte_lines(content: bytes) -> str:
     """The bytes as lines of an initializer."""
-    cells = [f"0x{byte:02x}," for byte in content]
+    return _lines([f"0x{byte:02x}," for byte in content])
+
+
+def number_lines(numbers: Iterable[int]) -> str:
+    """The numbers as lines of an initializer."""
+    return _lines([f"{number}," for number in numbers])
+
+
+def _lines(cells: list[str]) -> str:
     starts = range(0, len(cells), BYTES_A_LINE)
     return "\n".join("  " + " ".join(cells[start : start + BYTES_A_LINE]) for start in starts)

@@ -15,25 +15,20 @@ from typing import Any, Final
 
 import keras
 
+from featherlite.models.fusing import (
+    CLAMPED,
+    KERNELS,
+    SCALING,
+    TRAINING_ONLY,
+    activation_name,
+    is_clamp,
+    is_linear,
+    is_same_padding,
+)
 from featherlite.models.memory_plan import ALIGNMENT, Block, lower_bound
 from featherlite.models.surgery.rebuild import edges
 
 __all__ = ["activation_peak"]
-
-GONE: Final = frozenset(
-    (
-        *("ActivityRegularization", "AlphaDropout", "Dropout", "GaussianDropout", "GaussianNoise", "Identity"),
-        "SpatialDropout2D",
-    )
-)
-"""Layers that training alone needs."""
-
-KERNELS: Final = frozenset(("Conv2D", "Conv2DTranspose", "Dense", "DepthwiseConv2D", "SeparableConv2D"))
-SCALING: Final = frozenset(("BatchNormalization", "Rescaling"))
-"""What vanishes in the kernel that it alone follows."""
-
-CLAMPED: Final = KERNELS | SCALING | frozenset(("Add", "Multiply", "Subtract"))
-"""What a ReLU behind it is computed together with."""
 
 TWO_STEPS: Final = frozenset(("silu", "swish"))
 """Activations that take a second tensor of their size: the sigmoid that their input is multiplied with."""
@@ -77,11 +72,12 @@ class _Schedule:
             self._value[name] = self._value[sources[0].name]
             return
         taken = [self._value[source.name] for source in sources]
-        size = math.prod(int(side or 1) for side in operation.output.shape[1:])
+        made = keras.tree.flatten(operation.output)
+        size = sum(math.prod(int(side or 1) for side in tensor.shape[1:]) for tensor in made)
         kind, activation = type(operation).__name__, _activation(operation)
         if kind == "SeparableConv2D":
             per_channel = operation.depthwise_kernel.shape[2] * operation.depthwise_kernel.shape[3]
-            taken = [self._step(f"{name} depthwise", taken, size // operation.output.shape[-1] * per_channel)]
+            taken = [self._step(f"{name} depthwise", taken, size // made[0].shape[-1] * per_channel)]
         if activation in TWO_STEPS and kind != "Activation":
             taken = [self._step(f"{name} sum", taken, size)]
         if activation in TWO_STEPS:
@@ -100,7 +96,11 @@ def _sources(network: keras.Model) -> dict[str, list[Any]]:
     """What each operation that a device computes takes, seen through those that are gone; the input takes nothing."""
     pairs = edges(network)
     same = _same_padding(pairs)
-    gone = {operation.name for operation in network.operations if _is_gone(operation)} | same
+    gone = {
+        operation.name
+        for operation in network.operations
+        if type(operation).__name__ in TRAINING_ONLY or is_linear(operation)
+    } | same
     found: dict[str, list[Any]] = {one.name: [] for one in network.operations if one.name not in gone}
     for source, target in pairs:
         if target.name in found:
@@ -116,24 +116,7 @@ def _same_padding(pairs: Iterable[tuple[Any, Any]]) -> set[str]:
         if type(source).__name__ == "ZeroPadding2D":
             layers[source.name] = source
             behind.setdefault(source.name, []).append(target)
-    return {name for name, layer in layers.items() if all(_as_same(layer, target) for target in behind[name])}
-
-
-def _as_same(padding: Any, target: Any) -> bool:
-    if type(target).__name__ not in ("Conv2D", "DepthwiseConv2D") or target.padding != "valid":
-        return False
-    for side, given, kernel, stride, dilation in zip(
-        padding.input.shape[1:3],
-        padding.padding,
-        target.kernel_size,
-        target.strides,
-        target.dilation_rate,
-        strict=True,
-    ):
-        total = max((-(-side // stride) - 1) * stride + (kernel - 1) * dilation + 1 - side, 0)
-        if tuple(given) != (total // 2, total - total // 2):
-            return False
-    return True
+    return {name for name, layer in layers.items() if all(is_same_padding(layer, target) for target in behind[name])}
 
 
 def _seen(operation: Any, gone: Collection[str]) -> Any:
@@ -143,29 +126,16 @@ def _seen(operation: Any, gone: Collection[str]) -> Any:
     return operation
 
 
-def _is_gone(operation: Any) -> bool:
-    kind = type(operation).__name__
-    return kind in GONE or (kind == "Activation" and _activation(operation) == "linear")
-
-
 def _merges(before: Any, operation: Any) -> bool:
     """Whether an operation is computed together with the one that it alone follows."""
     if _activation(before) != "linear":
         return False
     first, second = type(before).__name__, type(operation).__name__
-    return (first in KERNELS and second in SCALING) or (first in CLAMPED and _is_clamp(operation))
-
-
-def _is_clamp(operation: Any) -> bool:
-    kind = type(operation).__name__
-    if kind == "ReLU":
-        return operation.max_value in (None, 6) and not operation.negative_slope and not operation.threshold
-    return kind in ("Relu", "Relu6") or (kind == "Activation" and _activation(operation) in ("relu", "relu6"))
+    return (first in KERNELS and second in SCALING) or (first in CLAMPED and is_clamp(operation))
 
 
 def _activation(operation: Any) -> str:
     """The name of the activation at an operation's end; 'linear' where it has none, 'silu' for the operation itself."""
     if type(operation).__name__ in ("Silu", "Swish"):
         return "silu"
-    function = getattr(operation, "activation", None)
-    return "linear" if function is None else str(getattr(function, "__name__", type(function).__name__.lower()))
+    return activation_name(operation)

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 from featherlite.errors import RequestError
 from featherlite.models.backbones.card import MOMENTUM, Convention
+from featherlite.models.fusing import is_same_padding
+from featherlite.models.surgery.rebuild import edges
 
 __all__ = ["Affine", "affine_of", "built_in_affine", "cut", "cut_points", "to_contract"]
 
@@ -88,14 +90,14 @@ class _Plan:
         self.copies: list[tuple[keras.Layer, keras.Layer]] = []
         self.scales: list[tuple[keras.Layer, keras.Layer]] = []
         self.counts: dict[str, int] = {}
-        edges = _edges(model)
+        pairs = edges(model)
         for layer in model.layers:
             if type(layer).__name__ == "LayerScale":
                 self.dropped.add(layer.name)
                 self.scales.append((layer, layer.input._keras_history.operation))
             if isinstance(layer, keras.layers.ZeroPadding2D):
-                behind = [target for source, target in edges if source is layer]
-                if len(behind) == 1 and _is_same_padding(layer, behind[0]):
+                behind = [target for source, target in pairs if source is layer]
+                if len(behind) == 1 and is_same_padding(layer, behind[0]):
                     self.dropped.add(layer.name)
                     self.joined.add(behind[0].name)
 
@@ -176,12 +178,12 @@ def cut_points(model: keras.Model) -> tuple[str, ...]:
     behind them hangs, so that a cut tears no shortcut.
     """
     order = {id(operation): index for index, operation in enumerate(model.operations)}
-    edges = [(order[id(source)], order[id(target)]) for source, target in _edges(model)]
+    pairs = [(order[id(source)], order[id(target)]) for source, target in edges(model)]
     names = []
     for layer in model.layers:
         at = order[id(layer)]
-        alone = all(source == at for source, target in edges if source <= at < target)
-        behind = [model.operations[target] for source, target in edges if source == at]
+        alone = all(source == at for source, target in pairs if source <= at < target)
+        behind = [model.operations[target] for source, target in pairs if source == at]
         if alone and _ends_block(layer, behind):
             names.append(str(layer.name))
     return tuple(names)
@@ -209,16 +211,6 @@ def _ends_block(layer: keras.Layer, behind: list[Any]) -> bool:
     )
 
 
-def _edges(model: keras.Model) -> list[tuple[Any, Any]]:
-    """Every (producer, consumer) pair of operations in the graph."""
-    return [
-        (tensor._keras_history.operation, operation)
-        for operation in model.operations
-        if not isinstance(operation, keras.layers.InputLayer)
-        for tensor in keras.tree.flatten(operation.input)
-    ]
-
-
 def _first_convolution(model: keras.Model) -> keras.layers.Conv2D:
     """The first convolution, also where it is the first layer of a nested Sequential."""
     for layer in model.layers:
@@ -232,22 +224,6 @@ def _input_layers(model: keras.Model) -> list[keras.Layer]:
     """The layers between the input and the first convolution that map pixels to values."""
     kinds = (keras.layers.Rescaling, keras.layers.Normalization)
     return [layer for layer in model.layers if isinstance(layer, kinds)]
-
-
-def _is_same_padding(padding: keras.Layer, consumer: Any) -> bool:
-    """Whether explicit zeros plus a 'valid' convolution are what the convolution would do itself under 'same'.
-
-    TensorFlow's 'same' pads max((ceil(n / s) - 1) * s + k - n, 0) in all, the smaller half before.
-    """
-    kinds = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
-    if not isinstance(consumer, kinds) or consumer.padding != "valid" or set(consumer.dilation_rate) != {1}:
-        return False
-    for axis in (0, 1):
-        size, stride, kernel = padding.input.shape[1 + axis], consumer.strides[axis], consumer.kernel_size[axis]
-        total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
-        if tuple(padding.padding[axis]) != (total // 2, total - total // 2):
-            return False
-    return True
 
 
 def _fold(network: keras.Model, affine: Affine) -> None:
@@ -264,7 +240,7 @@ def _fold(network: keras.Model, affine: Affine) -> None:
         stem.set_weights([folded, bias[0] + constant])
         return
     stem.set_weights([folded])
-    behind = [target for source, target in _edges(network) if source is stem]
+    behind = [target for source, target in edges(network) if source is stem]
     if len(behind) != 1 or not isinstance(behind[0], keras.layers.BatchNormalization):
         raise RequestError(f"'{network.name}': no bias and no BatchNormalization to fold the input into.")
     mean = behind[0].moving_mean

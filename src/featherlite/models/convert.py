@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featherlite.errors import ExportError, MissingExtraError, RequestError
-from featherlite.models.calibration import NO_KERNEL, layers_of
+from featherlite.models.prescribed import NO_KERNEL, layers_of
 from featherlite.runtime.flatbuffer import ArtefactFacts, contract_fault, inspect
 from featherlite.runtime.worker import run_worker
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featherlite.errors import ExportError
-from featherlite.models.calibration import NO_KERNEL, RESHAPED, SCOPE, layers_of, prescribe
+from featherlite.models.prescribed import NO_KERNEL, RESHAPED, SCOPE, layers_of, prescribe
 from featherlite.preprocess import network_input
 from featherlite.runtime.worker import FAILURE
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["ErrorReport", "LayerError"]
+__all__ = ["ErrorReport", "LayerError", "Role"]
+
+Role = Literal["", "logits", "squeeze_excite"]
 
 
 class LayerError(BaseModel):
@@ -16,6 +20,7 @@ class LayerError(BaseModel):
     kind: str = Field(description="the layer's class in Keras")
     activation: str = Field(description="what the layer applies at its end; 'linear' where nothing")
     operations: tuple[str, ...] = Field(description="what computes it in the artefact")
+    role: Role = Field("", description="what it is to the network, where advice differs")
     shape: tuple[int, ...]
     range: tuple[float, float] | None = Field(description="lowest and highest number that can be stored")
     largest: float = Field(description="the largest magnitude in the float network")

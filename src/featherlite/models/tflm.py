@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Final
 
 from featherlite.models.convert import Converted
+from featherlite.models.tflm_operations import REMEDY, registration
 from featherlite.runtime.flatbuffer import ArtefactFacts
 
 __all__ = ["refusal"]
 
 WITHOUT_KERNEL: Final = frozenset(("EXP", "GELU", "LOG", "POW", "SELECT", "SQRT", "TILE"))
-"""Operations that it has no int8 kernel for, some of them none at all."""
+"""Operations that it can register and has no int8 kernel for."""
 
 
 def refusal(converted: Converted) -> str:
@@ -20,11 +21,11 @@ def refusal(converted: Converted) -> str:
         return "its weights are float16. Quantize to int8 for a microcontroller."
     if _is_hybrid(facts):
         return "its weights alone are integers. Quantize to int8 for a microcontroller."
-    kinds = [op for op in facts.op_counts if op in WITHOUT_KERNEL]
+    integers = any(tensor.dtype in ("int8", "int16") for tensor in facts.tensors)
+    kinds = [op for op in facts.op_counts if registration(op) is None or (integers and op in WITHOUT_KERNEL)]
     if kinds:
         named = ", ".join(f"'{name}'" for name in converted.layers_of(kinds))
-        remedy = "`swap_activation` replaces those that are activations; the others it cannot have."
-        return f"it has no int8 kernel for {', '.join(kinds)} (layers {named}). {remedy}"
+        return f"it has no {'int8 ' if integers else ''}kernel for {', '.join(kinds)} (layers {named}). {REMEDY}"
     return ""
 
 

@@ -14,6 +14,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from featherlite.models.fusing import activation_name
 from featherlite.models.surgery.rebuild import edges
 from featherlite.preprocess import network_input
 
@@ -115,7 +116,7 @@ def _clamp(layer: Any) -> str | None:
     if isinstance(layer, keras.layers.ReLU):
         plain = not layer.negative_slope and not layer.threshold
         return {None: "relu", CLIP: "relu6"}.get(layer.max_value) if plain else None
-    name = getattr(getattr(layer, "activation", None), "__name__", "linear")
+    name = activation_name(layer)
     return name if name in ("linear", "relu", "relu6") else None
 
 

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from featherlite.bundle import Bundle
 from featherlite.errors import ExportError, RequestError
-from featherlite.models.layer_errors import ErrorReport, LayerError
+from featherlite.models.fusing import activation_name
+from featherlite.models.layer_errors import ErrorReport, LayerError, Role
 from featherlite.quantize.tally import Floats, Tally, decibels
 from featherlite.step import Progress, Silent
 
@@ -63,7 +64,7 @@ def error_report(bundle: Bundle, export: str, photos: PhotoSet, progress: Progre
     if len(found) < 2 or found[-1].layer != network.outputs[0]._keras_history.operation.name:
         raise ExportError(
             f"The export '{export}' does not compute what the bundle's network does.",
-            f"Make it anew: featherlite quantize (scheme {form}).",
+            f"Make it anew: featherlite quantize IN OUT --scheme {form}.",
         )
     study = _Study(network, insides, found)
     told = progress or Silent()
@@ -92,12 +93,15 @@ class _Study:
     """The network and its artefact side by side."""
 
     def __init__(self, network: Any, insides: Insides, found: Sequence[Place]) -> None:
+        from featherlite.models.surgery.squeeze_excite import find_squeeze_excite
         from featherlite.quantize.rerun import Rerun
 
         self.rerun: Rerun = Rerun(network)
         self.insides, self.places = insides, found
         self.tallies = {one.layer: Tally(insides.facts.tensors[one.tensor]) for one in found}
         self.layers = {operation.name: operation for operation in network.operations}
+        self.roles: dict[str, Role] = {block.product: "squeeze_excite" for block in find_squeeze_excite(network)}
+        self.roles[found[-1].layer] = "logits"
         self.photos = self.probed = self.agreeing = self.right_float = self.right_export = 0
         self.signal = self.noise = self.probed_signal = self.probed_noise = 0.0
         size = 4 * sum(int(np.prod(one.output.shape[1:])) for one in network.operations if hasattr(one.output, "shape"))
@@ -211,12 +215,12 @@ class _Study:
         own = max(tally.own, 1e-30)
         rounding, clipping = min(1.0, tally.rounding / own), min(1.0, tally.clipping / own)
         spare = max(0.0, 1.0 - clipping)
-        activation = getattr(layer, "activation", None)
         return LayerError(
             layer=place.layer,
             kind=type(layer).__name__,
-            activation="linear" if activation is None else str(getattr(activation, "__name__", "linear")),
+            activation=activation_name(layer),
             operations=place.operations,
+            role=self.roles.get(place.layer, ""),
             shape=tuple(int(side) for side in self.insides.facts.tensors[place.tensor].shape),
             range=tally.range,
             largest=tally.largest,

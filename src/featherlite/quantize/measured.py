@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from featherlite.quantize.activations import Activations
+from featherlite.quantize.observed import Observed
 from featherlite.quantize.points import ends, points, ties
 from featherlite.quantize.ranges import method_of
 from featherlite.quantize.scheme import Kernels, Scheme, spanning
@@ -34,7 +34,7 @@ def measured_scheme(
         RequestError: there is no such method.
     """
     choose = method_of(method)
-    seen = Activations(network, points(network), photos, progress).seen
+    seen = Observed(network, points(network), photos, progress).seen
     # Of hundreds of logits one is large, that of the right class: a method would cut it as the rare outlier that it is.
     logits = ends(network)
     chosen = {

@@ -12,22 +12,23 @@ from typing import Any, Final
 
 import keras
 
+from featherlite.models.fusing import (
+    CLAMPED,
+    FUSED_ACTIVATIONS,
+    KERNELS,
+    TRAINING_ONLY,
+    activation_name,
+    is_clamp,
+    is_linear,
+)
 from featherlite.models.surgery.flow import follow
 from featherlite.models.surgery.folding import channel_map
 from featherlite.models.surgery.rebuild import edges, rebuild
 
-__all__ = ["FUSED_ACTIVATIONS", "apart", "ends", "idle_means", "points", "ties", "unit_products"]
-
-FUSED_ACTIVATIONS: Final = ("linear", "relu", "relu6")
-"""What a convolution computes together with its sum."""
+__all__ = ["apart", "ends", "idle_means", "points", "ties", "unit_products"]
 
 FIXED: Final = ("sigmoid", "softmax", "tanh")
 """Activations whose outputs have a fixed range in int8."""
-
-IDENTITIES: Final = frozenset(
-    ("AlphaDropout", "Dropout", "GaussianDropout", "GaussianNoise", "Identity", "SpatialDropout2D")
-)
-"""Layers that are gone once training is over."""
 
 SAME_RANGE: Final = frozenset(
     (
@@ -37,10 +38,6 @@ SAME_RANGE: Final = frozenset(
     )
 )
 """Layers whose output has the scale of their input."""
-
-KERNELS: Final = frozenset(("Conv2D", "Conv2DTranspose", "Dense", "DepthwiseConv2D", "SeparableConv2D"))
-CLAMPED: Final = KERNELS | frozenset(("Add", "BatchNormalization", "Multiply", "Rescaling", "Subtract"))
-"""Layers that a ReLU behind them is computed together with."""
 
 ADDING: Final = ("hard_sigmoid", "hard_tanh")
 """Activations that begin with a sum or a clamp which the kernel before them takes up."""
@@ -100,7 +97,7 @@ def _held(network: keras.Model) -> dict[str, set[str]]:
     stored, before, found = set(points(network)), _sources(network), dict[str, set[str]]()
     idle = idle_means(network)
     for operation in network.operations:  # each comes behind all that it is given
-        kept = _kind(operation) in SAME_RANGE | IDENTITIES or _is_linear(operation) or operation.name in idle
+        kept = _kind(operation) in SAME_RANGE | TRAINING_ONLY or is_linear(operation) or operation.name in idle
         given = [found[source.name] for source in before[operation.name]] if kept else []
         found[operation.name] = {operation.name} if operation.name in stored else set().union(*given)
     return found
@@ -124,18 +121,8 @@ def _kind(operation: Any) -> str:
     return type(operation).__name__
 
 
-def _activation(layer: Any) -> str:
-    """The name of the activation that a layer applies at its end; 'linear' where it applies none."""
-    function = getattr(layer, "activation", None)
-    return "linear" if function is None else str(getattr(function, "__name__", _kind(function).lower()))
-
-
 def _fusable_inline(layer: Any) -> bool:
-    return _activation(layer) in FUSED_ACTIVATIONS
-
-
-def _is_linear(operation: Any) -> bool:
-    return _kind(operation) == "Activation" and _activation(operation) == "linear"
+    return activation_name(layer) in FUSED_ACTIVATIONS
 
 
 def idle_means(network: keras.Model) -> frozenset[str]:
@@ -150,31 +137,23 @@ def idle_means(network: keras.Model) -> frozenset[str]:
     )
 
 
-def _is_clamp(operation: Any) -> bool:
-    """Whether this is the ReLU or ReLU6 that is computed together with the sum before it."""
-    kind = _kind(operation)
-    if kind == "ReLU":
-        return operation.max_value in (None, 6) and not operation.negative_slope and not operation.threshold
-    return kind in ("Relu", "Relu6") or (kind == "Activation" and _activation(operation) in ("relu", "relu6"))
-
-
 def _stored(operation: Any) -> bool:
     """Whether what the layer computes would have a range of its own if nothing were fused."""
     kind = _kind(operation)
-    if kind in SAME_RANGE | IDENTITIES | {"InputLayer", "Sigmoid", "Softmax", "Tanh"} or _is_linear(operation):
+    if kind in SAME_RANGE | TRAINING_ONLY | {"InputLayer", "Sigmoid", "Softmax", "Tanh"} or is_linear(operation):
         return False
-    return _activation(operation) not in FIXED
+    return activation_name(operation) not in FIXED
 
 
 def _fused(operation: Any, behind: dict[str, list[Any]]) -> bool:
     """Whether the one layer behind is computed together with this one, so that its output alone is stored."""
     consumers = behind.get(operation.name, [])
-    if len(consumers) != 1 or _activation(operation) != "linear" or _is_clamp(operation):
+    if len(consumers) != 1 or activation_name(operation) != "linear" or is_clamp(operation):
         return False
     kind, target = _kind(operation), consumers[0]
-    if kind in KERNELS and (channel_map(target) is not None or _activation(target) in ADDING):
+    if kind in KERNELS and (channel_map(target) is not None or activation_name(target) in ADDING):
         return True
-    return kind in CLAMPED and _is_clamp(target)
+    return kind in CLAMPED and is_clamp(target)
 
 
 def _taken_up(operation: Any, behind: dict[str, list[Any]]) -> bool:
@@ -198,7 +177,7 @@ def _consumers(network: keras.Model) -> dict[str, list[Any]]:
     """What takes each operation's output, seen through the layers that are gone after training."""
     taken: dict[str, list[Any]] = {}
     for source, target in reversed(edges(network)):
-        gone = _kind(target) in IDENTITIES or _is_linear(target)
+        gone = _kind(target) in TRAINING_ONLY or is_linear(target)
         # Reversed order: what stands behind a vanishing layer is known by then.
         taken.setdefault(source.name, []).extend(taken.get(target.name, []) if gone else [target])
     return taken

@@ -13,6 +13,7 @@ from featherlite.errors import RequestError
 from featherlite.models.artefact import Making
 from featherlite.models.convert import CALIBRATED
 from featherlite.models.network import load_network, network_bytes
+from featherlite.models.surgery.rebuild import nodes_of
 from featherlite.quantize.representative import Representative, evenly, representative_set
 from featherlite.quantize.scheme import QUANTIZATION, Scheme, read_scheme
 from featherlite.step import Context
@@ -47,12 +48,13 @@ def prepare(bundle: Bundle, config: QuantizeConfig, seed: int, ctx: Context) -> 
 
     Raises:
         RequestError: settings that quantization.json, which came with the network, leaves no room for, or that the
-            converter has no way to obey.
+            converter has no way to obey; a layer that the network uses more than once, which has no one range.
     """
     given = read_scheme(bundle)
     trained = {} if given is None else {"trained": True}
     if config.scheme == "float16":
         return Prepared(Making(plan_memory=config.plan_memory), trained, {})
+    nodes_of(load_network(bundle))
     if given is not None:
         _refuse_other(config, given)
         if config.scheme == "int8":

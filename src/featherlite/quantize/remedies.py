@@ -25,6 +25,9 @@ UNBOUNDED: Final = frozenset(name.replace("_", "") for name in ("prelu", "relu",
 SIX: Final = 6.1
 """A range up to here is that of a ReLU6."""
 
+FIXED: Final = ("L2_NORMALIZATION", "LOGISTIC", "LOG_SOFTMAX", "SOFTMAX", "TANH")
+"""Operations whose outputs have one range in int8, whatever they are."""
+
 STRETCHED: Final = 12.0
 """A range that is so many times as wide as the typical value leaves few steps to most values."""
 
@@ -99,7 +102,7 @@ def _kernel(error: LayerError, facts: Mapping[str, Any]) -> str:
         return f"{rounded}: train longer with quantize_aware{wider}."
     if facts.get("kernels") == "tensor":
         return f"{rounded}: give each channel its own scale (kernels=channel), or equalize=true."
-    if facts.get("corrected") is False:
+    if facts.get("corrected") is False and error.operations[-1].endswith("CONV_2D"):
         return f"{rounded}: quantize with correct=true, which makes up for their mean."
     if "DEPTHWISE_CONV_2D" in error.operations and not facts.get("equalized_pairs"):
         return f"{rounded}, few of them a channel: try equalize=true, else quantize_aware."
@@ -110,20 +113,22 @@ def _rounding(error: LayerError, facts: Mapping[str, Any]) -> str:
     if _is_curved(error):
         return "Its activation has a long top and a dip that few steps fall into: swap_activation to relu6."
     (low, high), trained = error.range or (0.0, 0.0), _is_trained(facts)
-    if error.typical > 0 and (high - low) > STRETCHED * error.typical:
+    given = error.operations[-1] in FIXED
+    if error.typical > 0 and (high - low) > STRETCHED * error.typical and not given:
         wide = f"Its range ({low:.3g} to {high:.3g}) is stretched by a few large values"
-        cuts = facts.get("ranges") == "minmax" and not trained
+        cuts = facts.get("ranges") == "minmax" and not trained and error.role != "logits"
         ways = ["quantize with ranges=percentile or ranges=mse"] if cuts else []
         ways += ["bound it with relu6 (swap_activation)"] if high > SIX and _is_unbounded(error) else []
         balanced = facts.get("equalized_pairs") or trained or not error.operations[-1].endswith("CONV_2D")
         ways += [] if balanced else ["equalize=true"]
         return f"{wide}: {', or '.join(ways or ['quantize_aware training'])}."
-    if error.kind == "Multiply":
+    if error.role == "squeeze_excite":
         return "Squeeze-and-excite multiplies two rounded values: a hard sigmoid, or removing it, loses less."
+    well = "Its range is given by what it computes" if given else "It uses its range well"
     if facts.get("dtype") == "int16x8":
         way = "longer quantize_aware training" if trained else "quantize_aware"
-        return f"It uses its range well, in steps as fine as integers have them: {way}, or scheme=float16."
-    return f"It uses its range well; 255 steps are too few for it: {_more_steps(trained)}."
+        return f"{well}, in steps as fine as integers have them: {way}, or scheme=float16."
+    return f"{well}; 255 steps are too few for it: {_more_steps(trained)}."
 
 
 def _is_unbounded(error: LayerError) -> bool:

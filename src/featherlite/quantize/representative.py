@@ -77,7 +77,10 @@ def representative_set(
 
     photos = load_photos(bundle, "train", ctx)
     if not len(photos.labels):
-        raise DataError("The training split has no photos to draw a representative set from.", "Split more photos.")
+        raise DataError(
+            "The training split has no photos to draw a representative set from.",
+            "Leave more to it: lower split.val, split.calibration or split.test.",
+        )
     chosen = balanced_choice(photos.labels, count, seed)
     classes = len(bundle.labels)
     if shows_ranges and len(chosen) < classes:

@@ -8,11 +8,9 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from featherlite.bundle import Bundle, parse
+from featherlite.bundle import QUANTIZATION, Bundle, parse
 
 __all__ = ["INPUT", "QUANTIZATION", "Kernels", "Range", "Scheme", "read_scheme", "spanning", "with_scheme"]
-
-QUANTIZATION: Final = "quantization.json"
 
 INPUT: Final = (-1.0, 127 / 128)
 """The range of the network's input, which makes its int8 form exactly `pixel - 128`."""

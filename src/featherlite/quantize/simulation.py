@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from featherlite.errors import RequestError
+from featherlite.models.fusing import FUSED_ACTIVATIONS, TRAINING_ONLY, activation_name
 from featherlite.models.surgery.rebuild import rebuild
 from featherlite.quantize.fake_quantization import (
     STEPS,
@@ -20,8 +21,6 @@ from featherlite.quantize.fake_quantization import (
     FakeSwish,
 )
 from featherlite.quantize.points import (
-    FUSED_ACTIVATIONS,
-    IDENTITIES,
     SAME_RANGE,
     idle_means,
     points,
@@ -49,7 +48,7 @@ _EXACT = frozenset(
     (
         *("Activation", "Add", "GlobalAveragePooling2D", "Multiply", "ReLU", "Rescaling"),
         *("Softmax", "Sigmoid", "Subtract", "Tanh"),
-        *("InputLayer", *IDENTITIES, *SAME_RANGE, *_FAKES),
+        *("InputLayer", *TRAINING_ONLY, *SAME_RANGE, *_FAKES),
     )
 )
 _FOLLOWED = ("linear", "relu", "relu6", "sigmoid", "silu", "softmax", "tanh")
@@ -106,13 +105,8 @@ def unsimulated(network: keras.Model) -> list[str]:
     return [
         str(one.name)
         for one in network.operations
-        if one.name not in known and (type(one).__name__ not in _EXACT or _name(one) not in _FOLLOWED)
+        if one.name not in known and (type(one).__name__ not in _EXACT or activation_name(one) not in _FOLLOWED)
     ]
-
-
-def _name(operation: Any) -> str:
-    """The name of the activation that a layer applies; 'linear' where it applies none."""
-    return str(getattr(getattr(operation, "activation", None), "__name__", "linear"))
 
 
 class _Simulation:
@@ -150,7 +144,7 @@ class _Simulation:
         given = [self._rounded_photo(one) for one in (inputs if several else [inputs])]
         values = self._called(operation, given, several)
         kind, held = type(operation).__name__, self.carried.get(id(given[0]))
-        activation = _name(operation) if getattr(operation, "activation", None) is not None else kind.lower()
+        activation = activation_name(operation) if getattr(operation, "activation", None) is not None else kind.lower()
         unit = self._unit(operation, given)
         if operation.name in self.points:
             layer, place = self.ranges[operation.name]
@@ -164,7 +158,7 @@ class _Simulation:
         if fixed is not None:
             layer = FakeRange(*fixed, name=operation.name + RANGE)
             return self._marked(layer(values), layer)
-        if held is not None and (kind in SAME_RANGE | IDENTITIES or operation.name in self.idle):
+        if held is not None and (kind in SAME_RANGE | TRAINING_ONLY or operation.name in self.idle):
             if kind in _POOLED:
                 values = held(values, pooled=True)
             return self._marked(values, held)
@@ -177,7 +171,7 @@ class _Simulation:
             fake = _FAKES[kind].from_config(operation.get_config() | {"kernels": self.kernels})
             self.fakes[operation.name] = fake
             return fake(given[0])
-        if kind == "Activation" and _name(operation) == "silu":
+        if kind == "Activation" and activation_name(operation) == "silu":
             return FakeSwish(name=operation.name)(given[0])
         if not several:
             return operation(given[0])
@@ -189,14 +183,16 @@ class _Simulation:
         kind, sources = type(operation).__name__, [self.carried.get(id(one)) for one in given]
         first = sources[0]
         if first is None:
-            clamps = kind in ("ReLU", *IDENTITIES) or (kind == "Activation" and _name(operation) in FUSED_ACTIVATIONS)
+            clamps = kind in ("ReLU", *TRAINING_ONLY) or (
+                kind == "Activation" and activation_name(operation) in FUSED_ACTIVATIONS
+            )
             return self.units.get(id(given[0])) if clamps else None
         if kind in _FAKES:
             layer = self.fakes[operation.name]
             layer.unit = lambda: first.scale() * layer.steps()
             found: Unit = layer.unit
             return found
-        if kind == "Activation" and _name(operation) == "silu":
+        if kind == "Activation" and activation_name(operation) == "silu":
             return lambda: first.scale() / 256
         if kind == "GlobalAveragePooling2D":
             places = math.prod(given[0].shape[1:-1])

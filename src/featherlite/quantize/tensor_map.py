@@ -19,10 +19,10 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from featherlite.models.calibration import layers_of
 from featherlite.models.convert import convert
 from featherlite.models.golden import draw_inputs
 from featherlite.models.network import network_bytes
+from featherlite.models.prescribed import layers_of
 from featherlite.quantize.insides import Insides
 from featherlite.quantize.rerun import Rerun
 from featherlite.runtime.flatbuffer import ArtefactFacts, OpFacts

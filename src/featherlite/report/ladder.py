@@ -53,9 +53,10 @@ def ladder_rows(history: Sequence[StepReport], verify: Mapping[str, Any] | None)
     Raises:
         BundleError: `verify` is not what verify.json holds.
     """
-    spoke = next((report.after.subject for report in reversed(history) if report.after), None)
-    check = spoken_check(read_checks(verify), spoke)
     verifying = [report for report in history if report.step == "verify"]
+    speaking = verifying or history
+    spoke = next((report.after.subject for report in reversed(speaking) if report.after), None)
+    check = spoken_check(read_checks(verify), spoke)
     rows: list[Row] = []
     former: Measure | None = None
     reads = 0

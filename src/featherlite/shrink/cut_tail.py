@@ -101,7 +101,10 @@ class _Surgery:
         self.given_back: list[dict[str, Any]] = []
         count = len(ward.train.labels)
         if not count:
-            raise DataError("The train split has no photos to fit layers to.", "Split with a larger share for train.")
+            raise DataError(
+                "The train split has no photos to fit layers to.",
+                "Leave more to it: lower split.val, split.calibration or split.test.",
+            )
         rows = np.sort(np.random.default_rng(ctx.seed).permutation(count)[: config.photos])
         self.images: NDArray[np.uint8] = np.asarray(ward.train.images[rows])
 

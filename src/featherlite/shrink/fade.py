@@ -80,8 +80,9 @@ class Fade:
     """A guide of `fit` for a network that lacks these blocks: it trains with them, behind gates that close.
 
     `former` still has the blocks; their branches stay as they are. `steps` is how many steps of training there will
-    be, and `rate` their peak rate. `kind` anneal closes the gates evenly over these steps; penalty lets them learn to
-    close, which takes about two thirds of them where nothing speaks against it. What `beside` teaches is taught too.
+    be, each `accumulate`-th of which moves the weights, and `rate` the peak rate. `kind` anneal closes the gates evenly
+    over these steps; penalty lets them learn to close, which takes about two thirds of them where nothing speaks
+    against it. What `beside` teaches is taught too.
     """
 
     def __init__(
@@ -91,12 +92,13 @@ class Fade:
         steps: int,
         *,
         kind: Literal["anneal", "penalty"] = "anneal",
+        accumulate: int = 1,
         rate: float = 1e-3,
         penalty: float = 0.5,
         beside: Guide | None = None,
     ) -> None:
         self.former, self.blocks, self.kind, self.beside = former, {block.sum: block for block in blocks}, kind, beside
-        self.steps, self.penalty, self.gain = steps, penalty, 3 / (rate * steps)
+        self.steps, self.penalty, self.gain = steps, penalty, 3 * accumulate / (rate * steps)
 
     @property
     def views(self) -> int:

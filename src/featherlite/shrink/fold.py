@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import model_validator
 
-from featherlite.bundle import Bundle
+from featherlite.bundle import QUANTIZATION, Bundle
 from featherlite.step import Context, StepConfig, step
 
 if TYPE_CHECKING:
@@ -42,11 +42,17 @@ class FoldConfig(StepConfig):
 
 @step(needs=("network",), provides=("network",))
 def fold(bundle: Bundle, config: FoldConfig, ctx: Context) -> Bundle:
-    """The bundle with the folded network; as it came, with a warning, where there was nothing to fold."""
+    """The bundle with the folded network; as it came, with a warning, where there is nothing to fold.
+
+    What `quantize_aware` trained is folded already, and its ranges are of that very network.
+    """
     from featherlite.models.network import count_parameters, load_network, network_bytes
     from featherlite.models.surgery.folding import unfolded_batchnorm
     from featherlite.training.phases import reseed
 
+    if QUANTIZATION in bundle:
+        ctx.warn("The network was trained for int8, folded, in ranges of its own: it is returned as it came.")
+        return bundle
     network = load_network(bundle)
     folded = _folded(network, config)
     kept = {operation.name for operation in folded.operations}

@@ -123,8 +123,11 @@ def _grown(network: keras.Model, config: GrowBackConfig, images: Any, ctx: Conte
 def wider(channels: Channels, factor: float, multiple: int) -> tuple[dict[str, int], dict[str, str]]:
     """The new width of each group that grows by the factor, to the nearest multiple; and of the others why not.
 
-    Channels over which a layer normalizes only grow by whole factors: all of them have to be copied equally often.
+    By 1 none grows, not even to a multiple. Channels over which a layer normalizes only grow by whole factors: all of
+    them have to be copied equally often.
     """
+    if factor == 1:
+        return {}, {}
     wanted = {name: round(width * factor / multiple) * multiple for name, width in channels.widths.items()}
     kept = channels.protected()
     for layer, layout in channels.even.items():

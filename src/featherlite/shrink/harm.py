@@ -83,7 +83,10 @@ def measure_harm(
         DataError: there are no photos.
     """
     if not len(photos.labels):
-        raise DataError("The train split has no photos to rank blocks by.", "Split with a larger share for train.")
+        raise DataError(
+            "The train split has no photos to rank blocks by.",
+            "Leave more to it: lower split.val, split.calibration or split.test.",
+        )
     rows = np.sort(np.random.default_rng(seed).permutation(len(photos.labels))[:count])
     images, labels = photos.images[rows], photos.labels[rows]
     gates = {block.sum: Gate(name=f"{block.sum}_gate") for block in blocks}

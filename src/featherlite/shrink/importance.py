@@ -94,7 +94,7 @@ def by_taylor(
     gated = rebuild(network, {user: _gate_before(size) for user in users})
     gates = {user: gated.get_layer(f"{user}_gate") for user in sorted(users)}
     for layer in gated.layers:
-        layer.trainable = isinstance(layer, Gate)
+        layer.trainable = isinstance(layer, ChannelGate)
     variables = [gate.opening for gate in gates.values()]
     gradients = _gradients_of(gated, variables)
     sums, whole = _zeros(channels, names), len(labels) // size * size
@@ -115,7 +115,7 @@ def by_taylor(
 
 
 @keras.saving.register_keras_serializable("featherlite")
-class Gate(keras.layers.Layer):  # type: ignore[misc]
+class ChannelGate(keras.layers.Layer):  # type: ignore[misc]
     """What comes in times an opening of 1, one for each photo of a batch of `photos` and each channel."""
 
     def __init__(self, photos: int, **options: Any) -> None:
@@ -138,7 +138,7 @@ class Gate(keras.layers.Layer):  # type: ignore[misc]
 
 def _gate_before(photos: int) -> Change:
     def change(layer: Any, inputs: Any) -> Any:
-        return layer(Gate(photos, name=f"{layer.name}_gate")(inputs))
+        return layer(ChannelGate(photos, name=f"{layer.name}_gate")(inputs))
 
     return change
 

@@ -61,7 +61,7 @@ def match_stretch(
     random = np.random.default_rng([ctx.seed, 0, 0, MATCH])
     inputs, wanted = _pairs(former, teacher, stretch, train, matching.photos, random)
     scale = float(np.var(wanted, dtype=np.float64)) or 1.0
-    rows = np.arange(len(inputs))
+    rows = random.permutation(len(inputs))  # photos lie by class, and a batch of one class has statistics of its own
     batch = min(matching.batch, len(rows))
     held, best = _Best(student), _error(student, inputs, wanted)
     facts = {"photos": len(rows), "before": best / scale}

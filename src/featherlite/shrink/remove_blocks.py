@@ -226,6 +226,7 @@ class _Surgery:
             blocks,
             steps,
             kind=kind,
+            accumulate=config.accumulate,
             rate=config.rate,
             penalty=config.fade_penalty,
             beside=self.ward.teaching(),

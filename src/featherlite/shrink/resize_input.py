@@ -6,6 +6,7 @@ reach farther in. Statistics taken at one size are wrong at another, and a few e
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -114,10 +115,24 @@ def _step_down(px: int, ctx: Context) -> tuple[int, ...]:
 
 
 def _contract(former: Preprocess, px: int) -> Preprocess:
-    """The contract at another size, in the same proportion."""
+    """The contract at another size, in the same proportion.
+
+    Raises:
+        RequestError: that makes the shorter side too short.
+    """
     longer = max(former.height, former.width)
     sides = {"height": round(former.height * px / longer), "width": round(former.width * px / longer)}
-    return Preprocess.model_validate(former.model_dump() | {name: max(MIN_PX, side) for name, side in sides.items()})
+    if min(sides.values()) < MIN_PX:
+        shape, least = (
+            f"{sides['height']}x{sides['width']}",
+            math.ceil(MIN_PX * longer / min(former.height, former.width)),
+        )
+        raise RequestError(
+            f"{px} px means photos of {shape}, as the network takes them in {former.height}x{former.width}; "
+            f"a side has {MIN_PX} px or more.",
+            f"Ask for {least} px or more.",
+        )
+    return Preprocess.model_validate(former.model_dump() | sides)
 
 
 def _check(network: keras.Model, contracts: list[Preprocess]) -> None:

@@ -90,6 +90,7 @@ class _Task:
     """What changes between two recoveries."""
 
     stretch: Stretch
+    blocks: int
     swaps: tuple[ActivationSite, ...]
     gates: tuple[ActivationSite, ...]
     removed: tuple[SqueezeExcite, ...]
@@ -118,9 +119,12 @@ def swap_activation(bundle: Bundle, config: SwapActivationConfig, ctx: Context) 
         RequestError: the network has no activation of the kind that was named.
     """
     from featherlite.models.network import load_network, network_bytes
+    from featherlite.models.surgery.squeeze_excite import find_squeeze_excite
 
     network = load_network(bundle)
     tasks = _tasks(network, config)
+    if config.squeeze_excite != "keep" and not find_squeeze_excite(network):
+        ctx.warn(f"squeeze_excite = '{config.squeeze_excite}' changes nothing: the network has no squeeze-excite.")
     if not tasks:
         ctx.warn(f"All activations are {config.target} already: the network is returned as it came.")
         return bundle
@@ -132,8 +136,10 @@ def swap_activation(bundle: Bundle, config: SwapActivationConfig, ctx: Context) 
         why = ward.lost(reached.facts["top1"], reference)
         rows.append(task.facts | reached.facts | {"kept": not why})
         if why:
-            what = f"Swapping the block that ends in '{task.stretch.end}' ({number} of {len(tasks)}) was undone"
-            ctx.warn(f"{what}: {why}. The {number - 1} blocks before it stay swapped.")
+            which = f"{task.blocks} blocks, the last of which" if task.blocks > 1 else "the block that"
+            what = f"Swapping {which} ends in '{task.stretch.end}' was undone"
+            before = sum(one.blocks for one in tasks[: number - 1])
+            ctx.warn(f"{what}: {why}. Blocks that stay swapped: {before} of {sum(one.blocks for one in tasks)}.")
             break
         good = reached.network
     if good is not network and rows[-1]["kept"] and config.final_epochs:
@@ -168,10 +174,11 @@ def _tasks(network: keras.Model, config: SwapActivationConfig) -> list[_Task]:
     kinds_going = {*kinds} - {config.target} if config.source == "any" else {config.source} - {config.target}
     swaps = tuple(site for site in sites if site.kind in kinds_going and site.name not in gone)
 
-    def within(stretch: Stretch) -> _Task:
+    def within(stretch: Stretch, count: int = 1) -> _Task:
         inside = set(stretch.operations)
         return _Task(
             stretch,
+            count,
             tuple(site for site in swaps if site.name in inside),
             tuple(site for site in gates if site.name in inside),
             tuple(block for block in removed if block.product in inside),
@@ -180,8 +187,8 @@ def _tasks(network: keras.Model, config: SwapActivationConfig) -> list[_Task]:
     everything = stretches(network)
     parts = [part for part in everything if within(part).changes]
     if config.order == "all_at_once":
-        return [within(joined(everything))] if parts else []
-    return [within(joined(_between(everything, group))) for group in _groups(parts, config)]
+        return [within(joined(everything), len(parts))] if parts else []
+    return [within(joined(_between(everything, group)), len(group)) for group in _groups(parts, config)]
 
 
 def _groups(parts: Sequence[Stretch], config: SwapActivationConfig) -> Iterator[Sequence[Stretch]]:

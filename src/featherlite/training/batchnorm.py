@@ -34,7 +34,8 @@ def reestimate(network: keras.Model, images: Any, rows: NDArray[np.int64], batch
 class Statistics:
     """What estimates a network's BatchNorm statistics anew; kept by who does so again and again, as after each epoch.
 
-    Source: Y. Wu and J. Johnson, "Rethinking 'Batch' in BatchNorm" (arXiv:2105.07576), section 3, "PreciseBN".
+    Source: Y. Wu and J. Johnson, "Rethinking 'Batch' in BatchNorm" (arXiv:2105.07576), section 3, "PreciseBN"; the
+    variance here is the mean of the batches' own, without that between their means: what training normalizes with.
     """
 
     def __init__(self, network: keras.Model, shrink: Any = None) -> None:

@@ -25,7 +25,9 @@ def check_photos(network: keras.Model, train: PhotoSet, val: PhotoSet | None, *,
         DataError: no training photo, or photos that do not match the network's input or classes.
     """
     if len(train.labels) == 0:
-        raise DataError("The train split has no photos.", "Split the photos again with a larger share for train.")
+        raise DataError(
+            "The train split has no photos.", "Leave more to it: lower split.val, split.calibration or split.test."
+        )
     shape, outputs = tuple(network.input_shape[1:]), network.output_shape[-1]
     for photos in (train, val):
         if photos is None:

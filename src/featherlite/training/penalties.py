@@ -22,7 +22,7 @@ from featherlite.training.optimizers import is_kernel
 __all__ = ["COSINES", "Penalty", "absolute_cosine", "article_cosine", "levelled", "penalized", "penalizes"]
 
 Kernels = list[tuple[Any, tuple[int, ...]]]
-"""Kernels, each with the axes that one output channel spans."""
+"""Kernels, each with the axes that share a scale."""
 
 
 def levelled(network: keras.Model) -> Kernels:
@@ -31,7 +31,9 @@ def levelled(network: keras.Model) -> Kernels:
     for layer in network.layers:
         if not layer.trainable:
             continue
-        if isinstance(layer, keras.layers.DepthwiseConv2D):
+        if callable(getattr(layer, "axes", None)):  # it rounds its kernel itself, in training for int8
+            found.append((layer.kernel, layer.axes()))
+        elif isinstance(layer, keras.layers.DepthwiseConv2D):
             found.append((layer.kernel, (0, 1)))
         elif isinstance(layer, keras.layers.Conv2D | keras.layers.Dense):
             found.append((layer.kernel, tuple(range(len(layer.kernel.shape) - 1))))

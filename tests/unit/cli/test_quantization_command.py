@@ -65,7 +65,8 @@ def test_wrong_requests_are_told(
         ((quantized.home, "--photos", "0"), "--photos"),
         ((quantized.home, "--split", "test"), "calibration"),
         ((quantized.home, "--split", "calibration"), "no photos in calibration"),
-        ((quantized.home, "--export", "float16"), "it has: int8"),
+        ((quantized.home, "--export", "float16"), "'int8' or 'int16x8'"),
+        ((quantized.home, "--export", "int16x8"), "it has: int8"),
         ((color_bundle.home,), "it has: none"),
         ((tmp_path,), "not a bundle"),
     ):

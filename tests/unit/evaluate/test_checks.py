@@ -86,7 +86,7 @@ def test_inputs_made_of_golden_frames_are_exact() -> None:
     (failure,) = frame_failures(expected, made)
     assert failure == "golden frames: preprocessing makes other inputs of 1 of 3"
     assert remedy([failure]) == "Quantize or export again: its golden vectors were made with another preprocessing."
-    assert "representative" in remedy([failure, "golden vectors: differ"])
+    assert "featherlite quantization" in remedy([failure, "golden vectors: differ"])
 
 
 def test_golden_vectors_of_int8_are_exact() -> None:
@@ -122,7 +122,7 @@ def test_what_does_not_fit_the_device_is_told() -> None:
 def test_each_kind_of_failure_has_its_remedy() -> None:
     (flash,) = budget_failures({"flash": (2000, 1000)})
     assert remedy([flash]).startswith("Build a smaller network")
-    assert "representative" not in remedy([flash])
-    assert remedy(["litert: needs the arena"]).startswith("Quantize with more representative photos")
+    assert "quantization" not in remedy([flash])
+    assert remedy(["litert: needs the arena"]).startswith("See which layers lose it")
     assert "smaller network" in remedy(["golden vectors: differ", flash])
-    assert "representative" in remedy(["golden vectors: differ", flash])
+    assert "featherlite quantization" in remedy(["golden vectors: differ", flash])

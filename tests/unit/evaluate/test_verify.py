@@ -127,7 +127,7 @@ def test_another_network_in_the_bundle_fails(quantized: Bundle, make_context: Ma
         verify(swapped, ON_LITERT, context)
     assert "made from another network" in caught.value.message
     assert "gives the network's answer on 33.3% of 24 photos" in caught.value.message
-    assert "representative photos" in caught.value.hint
+    assert "featherlite quantization" in caught.value.hint
     assert "smaller network" not in caught.value.hint
     assert context.details["exports"][0]["runtimes"]["litert"]["agreement"] == pytest.approx(1 / 3)
 
@@ -137,7 +137,7 @@ def test_what_does_not_fit_asks_for_a_smaller_network(quantized: Bundle, make_co
     with pytest.raises(VerificationError, match=r"int8: flash: needs [\d,]+ bytes \(at most 100 allowed\)") as caught:
         verify(quantized, tight, make_context())
     assert "build.input_px" in caught.value.hint
-    assert "representative photos" not in caught.value.hint
+    assert "featherlite quantization" not in caught.value.hint
 
 
 def test_a_subject_that_names_no_export_is_refused(quantized: Bundle, make_context: MakeContext) -> None:
@@ -158,7 +158,7 @@ def test_an_export_that_no_chosen_runtime_ran_fails(exported: Bundle, make_conte
     assert [one["passed"] for one in context.details["exports"]] == [False, False, True]
     assert f"float32: {told}" in caught.value.message
     assert "'litert'" in caught.value.hint
-    assert "representative photos" not in caught.value.hint
+    assert "featherlite quantization" not in caught.value.hint
 
 
 def test_a_float_file_under_the_name_of_int8_fails(exported: Bundle, make_context: MakeContext) -> None:

@@ -19,11 +19,11 @@ from featherlite.export.arena import arena_of
 from featherlite.export.c_array import CArrayConfig, c_array
 from featherlite.export.c_source import CNetwork, resolver_header
 from featherlite.export.c_text import float_literal, identifiers, string_literal
-from featherlite.export.tflm_operations import OPERATIONS, registration
 from featherlite.models.golden import read_golden
+from featherlite.models.tflm_operations import OPERATIONS, registration
 from featherlite.quantize.quantize import QuantizeConfig, quantize
 from featherlite.runtime.flatbuffer import inspect
-from featherlite.runtime.interpreter import TFLMRuntime
+from featherlite.runtime.interpreter import LiteRTReferenceRuntime, TFLMRuntime
 from featherlite.step import Context
 
 MakeContext = Callable[[], Context]
@@ -105,6 +105,40 @@ def test_the_header_says_what_goes_in_and_out(named: Bundle, make_context: MakeC
     scale, zero_point = np.float32(facts.output.scale or 0), np.float32(facts.output.zero_point or 0)
     expected = (np.arange(-128, 128, dtype=np.float32) - zero_point) * scale
     assert (np.array(logits.split(), np.float32) == expected).all()
+
+
+GOLDEN = """
+#include <stdio.h>
+#include "model_golden.h"
+int main(void) {
+  int8_t logits[MODEL_CLASSES];
+  int value, way;
+  for (way = 0; way < 3; way++) {
+    for (value = 0; value < MODEL_CLASSES; value++) logits[value] = model_golden_logits[value];
+    if (way == 1) logits[0] = (int8_t)(logits[0] < 0 ? logits[0] + 100 : logits[0] - 100);
+    if (way == 2) logits[MODEL_CLASSES - 1] = (int8_t)(logits[MODEL_CLASSES - 1] < 0 ? 127 : -128);
+    printf("%d ", model_golden_distance(logits));
+  }
+  printf("\\n%d %d %d\\n", model_golden_logits[0], model_golden_logits[1], model_golden_logits[2]);
+  fflush(stdout);
+  return fwrite(model_golden_frame, 1, sizeof model_golden_frame, stdout) == MODEL_INPUT_BYTES ? 0 : 1;
+}
+"""
+
+
+@gcc
+def test_a_device_can_be_tried_with_a_golden_frame(named: Bundle, make_context: MakeContext, tmp_path: Path) -> None:
+    """The frame gives these logits in the runtime that a device has, and their distance tells what is off."""
+    place = unpacked(c_array(named, CArrayConfig(), make_context()), tmp_path / "c")
+    (place / "main.c").write_text(GOLDEN)
+    run("gcc", "-std=c11", *STRICT, place / "main.c", place / "model_data.c", "-o", place / "program")
+    distances, told, frame = run(place / "program").split(b"\n", 2)
+    logits = np.array(told.split(), np.int8)
+    last = int(logits[-1])
+    assert distances.split() == [b"0", b"100", str(127 - last if last < 0 else last + 128).encode()]
+    pixels = np.frombuffer(frame, np.uint8).reshape(1, 24, 24, 3)
+    runtime = LiteRTReferenceRuntime(named.read("exports/int8/model.tflite"))
+    assert runtime.run_raw(pixels).tolist() == [logits.tolist()]
 
 
 @gpp
@@ -189,7 +223,7 @@ def test_it_fits_tflms_own_headers(quantized: Bundle, make_context: MakeContext,
         "TfLiteStatus own(model_resolver& r) { return model_register_ops(r); }\n"
     )
     page = (Path(__file__).parents[3] / "docs" / "boards.md").read_text("utf-8")
-    (example,) = re.findall(r"```cpp\n(.*?)```", page, re.DOTALL)
+    example = "".join(re.findall(r"```cpp\n(.*?)```", page.partition("### On an ESP32")[0], re.DOTALL))
     (place / "main.cc").write_text(example if what == "the example" else program)
     folders = [part for folder in TFLM_HEADERS.split(":") for part in ("-I", folder)]
     run("g++", "-std=c++17", "-fsyntax-only", "-DTF_LITE_STATIC_MEMORY", *folders, place / "main.cc")
@@ -227,6 +261,7 @@ def test_names_begin_as_asked(quantized: Bundle, make_context: MakeContext) -> N
     assert sorted(Path(name).name for name in made.packed) == [
         "feeder_bird_data.cc",
         "feeder_bird_data.h",
+        "feeder_bird_golden.h",
         "feeder_bird_register_ops.h",
     ]
     header = made.read(f"{FOLDER}/feeder_bird_data.h").decode()

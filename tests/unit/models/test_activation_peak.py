@@ -35,6 +35,14 @@ def test_a_chain_needs_its_largest_neighbors() -> None:
     assert activation_peak(network(body)) == MAP + MAP // 2
 
 
+def test_an_operation_may_make_several() -> None:
+    def body(x: Any) -> Any:
+        first, second = keras.ops.split(same(16)(x), 2, axis=-1)
+        return layers.Add()([first, second])
+
+    assert activation_peak(network(body)) == MAP + MAP
+
+
 @pytest.mark.parametrize(
     "behind",
     [

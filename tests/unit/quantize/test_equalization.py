@@ -39,6 +39,9 @@ def test_what_a_positive_factor_passes_is_a_pair() -> None:
     ]
     assert [pair.end for pair in pairs(chain("relu"))] == ["first_act", "depthwise", "last"]
     assert [pair.first for pair in pairs(chain("swish"))] == ["last"]
+    given = [(pair.first, pair.clipped) for pair in pairs(chain(keras.layers.ReLU(6.0)))]
+    assert given == [("first", True), ("depthwise", True), ("last", False)], "a layer as an activation"
+    assert [pair.first for pair in pairs(chain(keras.layers.ELU(0.5)))] == ["last"]
 
 
 def test_layers_that_feed_a_shortcut_are_none() -> None:

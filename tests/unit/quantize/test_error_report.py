@@ -62,6 +62,7 @@ def plain(quantized: Bundle, make_context: MakeContext) -> ErrorReport:
 def test_every_stored_layer_has_its_entry(plain: ErrorReport) -> None:
     assert [one.layer for one in plain.layers] == ["image", "stem", "mix", "head_pool", "head_logits"]
     kinds = [one.operations for one in plain.layers]
+    assert [one.role for one in plain.layers] == [""] * (len(kinds) - 1) + ["logits"]
     assert kinds == [(), ("CONV_2D",), ("DEPTHWISE_CONV_2D",), ("MEAN",), ("FULLY_CONNECTED",)]
     assert [one.kind for one in plain.layers][1:3] == ["Conv2D", "DepthwiseConv2D"]
     assert plain.layers[1].activation == "relu6"

@@ -11,8 +11,8 @@ import pytest
 
 from featherlite.models import convert_worker
 from featherlite.models.backbones import Order, backbones, card_of
-from featherlite.models.calibration import layers_of
 from featherlite.models.heads.cosine import cosine
+from featherlite.models.prescribed import layers_of
 from featherlite.quantize.measured import measured_scheme
 from featherlite.quantize.points import apart, ends, points, ties, unit_products
 from featherlite.runtime.flatbuffer import inspect

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from featherlite.errors import BundleError, RequestError
-from featherlite.quantize.activations import BINS, Activations, Histogram, Seen
 from featherlite.quantize.measured import measured_scheme
+from featherlite.quantize.observed import BINS, Histogram, Observed, Seen
 from featherlite.quantize.ranges import method_of, methods, settings_of
 from featherlite.quantize.ranges.entropy import divergence
 from featherlite.quantize.ranges.mse import error
@@ -129,7 +129,7 @@ def test_what_layers_put_out_is_counted_batch_by_batch() -> None:
     relu = keras.layers.ReLU(name="relu")(photo)
     network = keras.Model(photo, keras.layers.Flatten()(relu))
     photos = np.random.default_rng(3).integers(0, 256, (11, 4, 4, 3), dtype=np.uint8)
-    found = Activations(network, ["relu"], photos)
+    found = Observed(network, ["relu"], photos)
     values = np.maximum((photos.astype(np.float32) - 128) / 128, 0)
     assert (found.seen["relu"].low, found.seen["relu"].high) == (0.0, float(values.max()))
     counted = found.seen["relu"].histogram

@@ -38,6 +38,9 @@ KERNEL = {"rounding": 0.1, "kernel": 0.9}
 CUT = {"rounding": 0.1, "clipping": 0.9, "clipped": 0.03}
 LINEAR = {"activation": "linear"}
 WIDE = {"kind": "Activation", "activation": "relu", "range": (0.0, 80.0), "typical": 1.0, "largest": 80.0}
+UNIT = LINEAR | {"kind": "Multiply", "operations": ("L2_NORMALIZATION",), "range": (-1.0, 0.992), "typical": 0.09}
+"""Features of length one, of a cosine head."""
+LOGITS = WIDE | LINEAR | {"kind": "Dense", "operations": ("FULLY_CONNECTED",), "role": "logits"}
 
 
 def layer(**facts: Any) -> LayerError:
@@ -71,7 +74,11 @@ def layer(**facts: Any) -> LayerError:
         (CUT, {"dtype": "int16x8", "trained": True}, "more photos"),
         (CUT, {"ranges": "mse", "trained": True}, "train longer with quantize_aware, whose ranges"),
         ({}, {"dtype": "int16x8", "trained": True}, "longer quantize_aware training, or scheme=float16"),
-        ({"kind": "Multiply"}, {}, "hard sigmoid"),
+        ({"kind": "Multiply", "role": "squeeze_excite"}, {}, "hard sigmoid"),
+        ({"kind": "Multiply"}, {}, "It uses its range well"),
+        (UNIT, {"ranges": "minmax"}, "Its range is given by what it computes; 255 steps are too few"),
+        (LOGITS, {"ranges": "minmax"}, "a few large values: quantize_aware training."),
+        (KERNEL | {"kind": "Dense", "operations": ("FULLY_CONNECTED",)}, {"corrected": False}, "only quantize_aware"),
         ({}, {}, "int16x8"),
         ({}, {"ranges": "trained"}, "longer quantize_aware training, or scheme=int16x8"),
         ({}, {"dtype": "int16x8"}, "quantize_aware, or scheme=float16"),
@@ -128,7 +135,9 @@ def test_the_worst_come_first_and_the_fall_is_against_the_input() -> None:
     assert layer(input_snr_db=None).drop_db == 0.0
 
 
-@pytest.mark.parametrize("found", [CUT, KERNEL, KERNEL | {"operations": ("DEPTHWISE_CONV_2D",)}, WIDE, {}])
+@pytest.mark.parametrize(
+    "found", [CUT, KERNEL, KERNEL | {"operations": ("DEPTHWISE_CONV_2D",)}, WIDE, UNIT, LOGITS, {}]
+)
 @pytest.mark.parametrize("kernels", ["channel", "tensor"])
 @pytest.mark.parametrize(
     ("dtype", "ranges"),

@@ -15,6 +15,8 @@ from featherlite.errors import ExportError, RequestError
 from featherlite.evaluate.verify import VerifyConfig, verify
 from featherlite.models import convert as convert_module
 from featherlite.models import convert_worker
+from featherlite.models.artefact import make
+from featherlite.models.heads import HeadOrder, build_head
 from featherlite.models.network import load_network, network_bytes
 from featherlite.quantize.post_training import prepare
 from featherlite.quantize.quantize import QuantizeConfig, quantize
@@ -257,11 +259,38 @@ def test_what_a_device_lacks_is_named_with_the_step_that_replaces_it(
     context = make_context()
     _, document, _ = made(with_activation("gelu"), context)
     assert not document["tflm"]["runs"]
-    assert "GELU (layers 'odd'). `swap_activation`" in context.details["warnings"][0]
+    assert (
+        "GELU (layers 'odd'). Put another activation in its place (swap_activation)" in context.details["warnings"][0]
+    )
     with pytest.raises(ExportError, match=r"not in int8: ELU \(layer 'odd'\)") as caught:
         made(with_activation("elu"), make_context())
     assert "swap_activation" in caught.value.hint
     assert "fold" in caught.value.hint
+
+
+def test_a_float_artefact_is_judged_by_float_kernels(color_bundle: Bundle, make_context: MakeContext) -> None:
+    """Of the generalized mean's EXP and LOG TensorFlow Lite Micro has kernels in float32 alone."""
+    import keras
+
+    photo = keras.Input((24, 24, 3), name="photo")
+    x = keras.layers.Conv2D(4, 3, strides=4, activation="relu", name="stem")(photo)
+    network = keras.Model(photo, build_head(x, 3, HeadOrder(pool="gem")))
+    pooled = color_bundle.with_network(network_bytes(network))
+    assert made(pooled, make_context())[1]["tflm"]["runs"] is False
+    assert make(pooled, "float32", make_context()).refused == ""
+
+
+def test_a_layer_that_is_used_twice_is_refused(color_bundle: Bundle, make_context: MakeContext) -> None:
+    """It has two outputs, and would get the range and the correction of one of them."""
+    import keras
+
+    photo = keras.Input((24, 24, 3), name="photo")
+    twice = keras.layers.Conv2D(3, 3, padding="same", name="twice")
+    x = keras.layers.GlobalAveragePooling2D()(twice(twice(photo)))
+    shared = color_bundle.with_network(network_bytes(keras.Model(photo, keras.layers.Dense(3, name="logits")(x))))
+    with pytest.raises(RequestError, match="uses the layer 'twice' more than once"):
+        made(shared, make_context())
+    assert made(shared, make_context(), scheme="float16")[0].exports == ("float16",)
 
 
 @pytest.mark.parametrize(

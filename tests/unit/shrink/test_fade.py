@@ -79,6 +79,14 @@ def test_open_gates_change_nothing_and_share_what_stays() -> None:
     np.testing.assert_allclose(gated.predict_on_batch(PHOTOS)[LOGITS], cut.predict_on_batch(PHOTOS), atol=1e-6)
 
 
+def test_a_penalized_gate_closes_in_the_steps_that_move_weights() -> None:
+    """Of 40 batches in fours ten steps are left: the gates then have to move four times as far in each."""
+    former = network()
+    blocks = residual_blocks(former)
+    one, four = (Fade(former, blocks, 40, kind="penalty", rate=0.01, accumulate=count) for count in (1, 4))
+    assert (one.gain, four.gain) == (7.5, 30.0)
+
+
 def test_the_identity_tells_fades_apart() -> None:
     former = network()
     blocks = residual_blocks(former)
@@ -91,6 +99,7 @@ def test_the_identity_tells_fades_apart() -> None:
         Fade(former, blocks, 8, kind="penalty"),
         Fade(former, blocks, 8, kind="penalty", penalty=0.1),
         Fade(former, blocks, 8, kind="penalty", rate=0.1),
+        Fade(former, blocks, 8, kind="penalty", accumulate=2),
         Fade(other, blocks, 8),
     ]
     assert len({fade.identity for fade in fades}) == len(fades)

@@ -85,6 +85,13 @@ def test_artefacts_of_the_former_network_go(bundle: Bundle, make_context: Any) -
     assert fold(with_artefact, FoldConfig(), make_context()).exports == ()
 
 
+def test_what_was_trained_for_int8_stays_as_it_is(bundle: Bundle, make_context: Any) -> None:
+    """Dropping its dropout alone would have cost the ranges that it was trained in."""
+    trained, ctx = bundle.with_json("quantization.json", {}), make_context()
+    assert fold(trained, FoldConfig(), ctx) is trained
+    assert "trained for int8" in ctx.details["warnings"][0]
+
+
 def test_a_fold_of_nothing_is_refused() -> None:
     with pytest.raises(ValidationError, match="nothing to do"):
         FoldConfig(training_layers=False, batchnorm=False, constants=False)

@@ -64,6 +64,7 @@ def test_widths_are_the_nearest_multiples() -> None:
     assert wider(channels, 2.2, 8)[0] == {"wide": 48, "odd": 48, "narrow": 16}
     assert wider(channels, 1.1, 8)[0] == {"odd": 24, "narrow": 8}
     assert wider(channels, 1.5, 1)[0] == {"odd": 30, "narrow": 9}
+    assert wider(channels, 1, 8)[0] == {}, "not even to the next multiple"
 
 
 def test_noise_tells_copies_apart(color_bundle: Bundle, make_context: Any) -> None:

@@ -176,6 +176,11 @@ def test_an_oblong_contract_keeps_its_proportion(color_bundle: Bundle, make_cont
     result = run(bundle, make_context(), sizes=(30,), epochs=0)
     assert (result.preprocess.height, result.preprocess.width) == (20, 30)
     assert load_network(result).input_shape[1:3] == (20, 30)
+    with pytest.raises(
+        RequestError, match="20 px means photos of 13x20, as the network takes them in 24x36"
+    ) as refused:
+        run(bundle, make_context(), sizes=(20,), epochs=0)
+    assert refused.value.hint == "Ask for 24 px or more."
 
 
 def test_an_interrupted_resizing_ends_alike(color_bundle: Bundle, make_context: Any) -> None:

@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from featherlite.bundle import Bundle
-from featherlite.data.photos import load_photos
+from featherlite.data.photos import PhotoSet, load_photos
 from featherlite.errors import RequestError
 from featherlite.models.network import load_network, network_bytes
 from featherlite.models.surgery.activations import find_activations, swap_activations
@@ -187,6 +187,21 @@ def test_a_stretch_learns_its_former_output(bundle: Bundle, make_context: Any) -
             assert same == (layer.name not in inside)
 
 
+def test_photos_that_lie_by_class_are_mixed_for_their_statistics(make_context: Any) -> None:
+    """A batch of one class alone is normalized to look like any other: statistics of such batches are those of none."""
+    random = np.random.default_rng(6)
+    labels = np.repeat(np.arange(3), 64)
+    images = random.integers(0, 60, (192, PX, PX, 3)) + np.eye(3, dtype=np.int64)[labels][:, None, None] * 190
+    photos = PhotoSet(images.astype(np.uint8), labels, ("",) * 192, ("a", "b", "c"), "train")
+    former, changed = network(), network()
+    reestimate(former, photos.images, random.permutation(192), 32)
+    changed.set_weights(former.get_weights())
+    changed.get_layer("b_bn").moving_mean.assign_add(np.full(8, 0.5))
+    (stretch,) = (one for one in stretches(former) if one.end == "b_add")
+    facts = match_stretch(former, changed, stretch, photos, Matching(0, 1e-3, 192, 16), make_context())
+    assert facts["renewed"] < 0.05 * facts["before"]
+
+
 def test_matching_settings_count(bundle: Bundle, make_context: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     still, slow = (matched(bundle, make_context, **one)[0] for one in ({"epochs": 0}, {"rate": 1e-5}))
     assert still["after"] == min(still["before"], still["renewed"])
@@ -248,11 +263,18 @@ def test_it_stops_at_the_last_good_block(color_bundle: Bundle, make_context: Any
     assert [(row["end"], row["kept"]) for row in rows] == [("harmless", True), ("vital", False)]
     assert ctx.details["swap_activation"]["top1"] > 0.9
     assert (
-        "'vital' (2 of 2) was undone: validation top-1 fell from 1.000 to 0.333, by more" in ctx.details["warnings"][-1]
+        "Swapping the block that ends in 'vital' was undone: validation top-1 fell from 1.000 to 0.333, by more"
+        in ctx.details["warnings"][-1]
     )
-    assert "The 1 blocks before it stay swapped" in ctx.details["warnings"][-1]
+    assert "Blocks that stay swapped: 1 of 2." in ctx.details["warnings"][-1]
     assert run(came, make_context(), **options, begin="end") is came
     assert run(came, make_context(), max_drop=0.1, order="all_at_once", match_epochs=5) is came
+
+
+def test_squeeze_excite_that_is_not_there_is_told(color_bundle: Bundle, make_context: Any) -> None:
+    ctx = make_context()
+    run(breaking(color_bundle), ctx, match_epochs=0, squeeze_excite="remove")
+    assert ctx.details["warnings"][0].startswith("squeeze_excite = 'remove' changes nothing")
 
 
 def test_an_activation_that_is_not_there_is_refused(bundle: Bundle, color_bundle: Bundle, make_context: Any) -> None:

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 
+from featherlite.quantize.fake_quantization import FakeConv2D
 from featherlite.step import Context
 from featherlite.training.config import FitConfig
 from featherlite.training.fit import fit
@@ -89,6 +90,14 @@ def test_what_becomes_integers_and_trains_is_meant() -> None:
     ]
     network.get_layer("a_conv").trainable = False
     assert len(levelled(network)) == 3
+
+
+@pytest.mark.parametrize(("kernels", "axes"), [("channel", (0, 1, 2)), ("tensor", (0, 1, 2, 3))])
+def test_in_training_for_int8_the_levels_are_those_of_the_artefact(kernels: str, axes: tuple[int, ...]) -> None:
+    layer = FakeConv2D(4, 3, kernels=kernels, name="conv")
+    photo = keras.Input((8, 8, 3))
+    found = levelled(keras.Model(photo, layer(photo)))
+    assert [(kernel.path, shared) for kernel, shared in found] == [(layer.kernel.path, axes)]
 
 
 @pytest.mark.parametrize("kind", ["absolute", "article"])

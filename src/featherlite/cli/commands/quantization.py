@@ -32,8 +32,8 @@ class QuantizationOptions(CommandOptions):
     """a bundle with a network and an export in integers, or a run's folder"""
     out: Path | None = None
     """where to write the page: a file that ends in .html"""
-    export: str = "int8"
-    """which export to look into: int8 or int16x8"""
+    export: Literal["int8", "int16x8"] = "int8"
+    """which export to look into"""
     data: Path | None = None
     """the photos, as for featherlite run; remembered from the bundle's making on this machine"""
     photos: int = Field(32, ge=1, le=10_000)
@@ -76,7 +76,7 @@ def _report(options: QuantizationOptions, terminal: Terminal) -> ErrorReport:
         held = ", ".join(bundle.exports) or "none"
         raise RequestError(
             f"{options.bundle} has no export '{options.export}'; it has: {held}.",
-            f"Make one: featherlite quantize {options.bundle} OUT.",
+            f"Make one: featherlite quantize {options.bundle} OUT --scheme {options.export}.",
         )
     start_keras("Looking into a quantized network")
     from featherlite.quantize.error_report import error_report

@@ -16,7 +16,9 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from featherlite.models.surgery.rebuild import Change, rebuild
+from featherlite.models.fusing import activation_name
+from featherlite.models.surgery.flow import ACTIVATIONS
+from featherlite.models.surgery.rebuild import Change, edges, rebuild
 
 __all__ = ["GATES", "TARGETS", "ActivationSite", "Target", "find_activations", "swap_activations"]
 
@@ -72,7 +74,7 @@ class ActivationSite:
 def find_activations(network: keras.Model) -> tuple[ActivationSite, ...]:
     """All activations of the network in its order, also sigmoids that weigh (`GATES`)."""
     sites: dict[str, ActivationSite] = {}
-    taken: set[str] = set()
+    taken = _floors(network)
     for operation in reversed(network.operations):
         if operation.name in taken:
             continue
@@ -86,6 +88,14 @@ def find_activations(network: keras.Model) -> tuple[ActivationSite, ...]:
                 sites[operation.name] = ActivationSite(operation.name, kind, source)
                 taken |= parts
     return tuple(sites[operation.name] for operation in network.operations if operation.name in sites)
+
+
+def _floors(network: keras.Model) -> set[str]:
+    """What keeps a divisor from zero, max(|x|, tiny) in a cosine head: of values that are never negative, no ReLU."""
+    consumers: dict[str, set[str]] = {}
+    for producer, consumer in edges(network):
+        consumers.setdefault(producer.name, set()).add(type(consumer).__name__)
+    return {name for name, kinds in consumers.items() if kinds <= {"Rsqrt", "Sqrt"}}
 
 
 def swap_activations(network: keras.Model, sites: Iterable[ActivationSite], target: Target) -> keras.Model:
@@ -123,10 +133,11 @@ def _output_of(source: str, inputs: Any) -> Any:
 
 def _fused(operation: Any) -> str:
     """The kind of activation that a layer with weights ends in; empty where there is none."""
-    function = getattr(operation, "activation", None)
-    if isinstance(operation, keras.layers.Activation) or function is None or function.__name__ == "linear":
+    name = activation_name(operation)
+    if isinstance(operation, keras.layers.Activation) or name == "linear":
         return ""
-    return _kind_of(lambda x: np.asarray(function(x))) or str(function.__name__)
+    found = _kind_of(lambda x: np.asarray(operation.activation(x)))
+    return found or (name if name in ACTIVATIONS else "")  # a softmax looks at all channels: no activation to swap
 
 
 def _is_elementwise(operation: Any) -> bool:

@@ -17,6 +17,7 @@ from typing import Any
 
 import keras
 
+from featherlite.models.fusing import activation_name
 from featherlite.models.macs import layer_macs
 from featherlite.models.named import HEAD
 from featherlite.models.surgery.rebuild import Change, edges, rebuild, skip
@@ -189,5 +190,5 @@ def _is_repeated(first: Any, second: Any) -> bool:
             not first.negative_slope and not first.threshold
         )
     if isinstance(first, keras.layers.Activation) and isinstance(second, keras.layers.Activation):
-        return first.activation is second.activation and first.activation.__name__ in _CLAMPS
+        return activation_name(first) == activation_name(second) and activation_name(first) in _CLAMPS
     return False

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from featherlite.errors import RequestError, did_you_mean
 from featherlite.models.surgery.flow import follow
 from featherlite.models.surgery.layout import Layout
-from featherlite.models.surgery.rebuild import Change, rebuild
+from featherlite.models.surgery.rebuild import Change, held, rebuild
 
 __all__ = ["Channels", "Group", "Layout", "channels_of", "reindex"]
 
@@ -131,7 +131,10 @@ def reindex(
         elif isinstance(layer, keras.layers.Reshape):
             changes[layer.name] = _with({"target_shape": (*layer.output.shape[1:-1], copies.size(out))})
         elif layer.weights:
-            weights[layer.name] = [np.take(value, copies.places(out), -1) for value in layer.get_weights()]
+            weights[layer.name] = [  # a PReLU may have one slope for all channels
+                value if value.shape[-1] == 1 < out.size(channels.widths) else np.take(value, copies.places(out), -1)
+                for value in layer.get_weights()
+            ]
     return rebuild(network, changes, weights=weights)
 
 
@@ -185,6 +188,8 @@ class _Surgeon:
         if self.noise and times.max() > 1 and layer.kernel_constraint is None:
             wider += self._noise(wider, places, float(np.sqrt(np.mean(np.square(kernel)))))
         outward = self.copies.places(out)
+        if len(np.unique(places)) < kernel.shape[-2]:
+            wider = held(layer, wider)
         return [np.take(wider, outward, -1), *(np.take(one, outward) for one in bias)]
 
     def depthwise(self, layer: keras.Layer, out: Layout) -> list[Floats]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from featherlite.errors import RequestError
 from featherlite.models.backbones.card import MOMENTUM
 from featherlite.models.contract import cut_points
+from featherlite.models.fusing import activation_name
 from featherlite.models.surgery.blocks import HEAD, ResidualBlock, residual_blocks
 from featherlite.models.surgery.rebuild import Change, edges, rebuild
 
@@ -142,8 +143,8 @@ def _twin(network: keras.Model, operations: dict[str, Any], block: ResidualBlock
 def _zeroable(tensor: Any) -> str | None:
     """The layer at the end of a branch that can make all of it zero."""
     layer = tensor._keras_history.operation
-    while isinstance(layer, keras.layers.Dropout) or getattr(getattr(layer, "activation", None), "__name__", "") in (
-        "linear",
+    while isinstance(layer, keras.layers.Dropout) or (
+        hasattr(layer, "activation") and activation_name(layer) == "linear"
     ):
         if layer.weights:
             break
@@ -151,7 +152,7 @@ def _zeroable(tensor: Any) -> str | None:
     if isinstance(layer, keras.layers.BatchNormalization):
         return str(layer.name) if layer.scale else None
     kinds = (keras.layers.Conv2D, keras.layers.Dense)
-    return str(layer.name) if isinstance(layer, kinds) and layer.activation.__name__ == "linear" else None
+    return str(layer.name) if isinstance(layer, kinds) and activation_name(layer) == "linear" else None
 
 
 def _zeroed(layer: keras.layers.Layer, values: Weights) -> Weights:
@@ -164,7 +165,7 @@ def _zeroed(layer: keras.layers.Layer, values: Weights) -> Weights:
 def _is_idempotent(layer: Any) -> bool:
     if isinstance(layer, keras.layers.ReLU):
         return not layer.negative_slope and not layer.threshold
-    return isinstance(layer, keras.layers.Activation) and layer.activation.__name__ in ("relu", "relu6")
+    return isinstance(layer, keras.layers.Activation) and activation_name(layer) in ("relu", "relu6")
 
 
 # ---- a new block -------------------------------------------------------------------------------------------------
@@ -187,7 +188,7 @@ def _maps(network: keras.Model) -> list[str]:
 
 def _activates_itself(layer: Any) -> bool:
     kinds = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
-    return isinstance(layer, kinds) and layer.activation.__name__ != "linear"
+    return isinstance(layer, kinds) and activation_name(layer) != "linear"
 
 
 def _plain(layer: Any) -> Place:

@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featherlite.errors import RequestError, did_you_mean
-from featherlite.models.surgery.rebuild import edges, rebuild
+from featherlite.models.fusing import activation_name
+from featherlite.models.surgery.flow import ACTIVATIONS
+from featherlite.models.surgery.rebuild import edges, held, rebuild
 
 __all__ = [
     "HiddenDense",
@@ -107,6 +109,8 @@ def _named(network: keras.Model, asked: str = "") -> str:
 
 def _look(network: keras.Model, dense: keras.layers.Dense) -> tuple[HiddenDense | None, str]:
     """The layer as a hidden one, or None and why it is none."""
+    if activation_name(dense) not in ACTIVATIONS:
+        return None, f"its activation, {activation_name(dense)}, takes all of them"
     behind: dict[int, list[Any]] = {}
     for source, target in edges(network):
         behind.setdefault(id(source), []).append(target)
@@ -153,7 +157,7 @@ def _on_last_axis(layer: Any) -> bool:
 
 def _passes(operation: Any) -> bool:
     if isinstance(operation, keras.layers.Activation):
-        return getattr(operation.activation, "__name__", "") not in ("softmax", "log_softmax", "sparsemax", "glu")
+        return activation_name(operation) in ACTIVATIONS
     if isinstance(operation, keras.layers.Rescaling):
         return np.ndim(operation.scale) == 0 and np.ndim(operation.offset) == 0
     return isinstance(operation, _ELEMENTWISE) or type(operation).__name__ in _OPERATIONS
@@ -177,8 +181,9 @@ def sliced_weights(network: keras.Model, hidden: HiddenDense, units: Numbers) ->
         for name in (hidden.name, *hidden.between)
     }
     for name in hidden.readers:
-        kernel, *bias = network.get_layer(name).get_weights()
-        weights[name] = [kernel[units], *bias]
+        layer = network.get_layer(name)
+        kernel, *bias = layer.get_weights()
+        weights[name] = [held(layer, kernel[units]), *bias]
     return weights
 
 

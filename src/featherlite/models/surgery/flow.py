@@ -10,6 +10,7 @@ from typing import Any
 
 import keras
 
+from featherlite.models.fusing import activation_name
 from featherlite.models.surgery.layout import Flow, Layout
 from featherlite.models.surgery.rebuild import nodes_of
 
@@ -73,8 +74,7 @@ def _passed(flow: Flow, node: Any, into: list[Layout]) -> Layout | None:
 
 def _by_channel(layer: Any) -> bool:
     """Whether the layer's activation, if it has one, treats each channel by itself."""
-    activation = getattr(layer, "activation", None)
-    return activation is None or getattr(activation, "__name__", "") in ACTIVATIONS
+    return activation_name(layer) in ACTIVATIONS
 
 
 def _makes(flow: Flow, node: Any, into: list[Layout]) -> Layout | None:  # noqa: ARG001 - as all rules

@@ -14,6 +14,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from featherlite.models.fusing import activation_name
 from featherlite.models.surgery.rebuild import Change, edges, rebuild, skip
 
 __all__ = [
@@ -169,8 +170,8 @@ class _Folding:
             return f"'{former}' before it feeds other layers too"
         if is_held(layer):
             return f"the kernel of '{former}' before it is held by a constraint"
-        if layer.activation is not None and layer.activation.__name__ != "linear":
-            return f"'{former}' before it ends in its activation ({layer.activation.__name__})"
+        if activation_name(layer) != "linear":
+            return f"'{former}' before it ends in its activation ({activation_name(layer)})"
         kernel, bias = self._weights(former)
         if isinstance(layer, keras.layers.DepthwiseConv2D):
             kernel = kernel * found.gain.reshape(kernel.shape[2:])

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from featherlite.models.fusing import activation_name
 from featherlite.models.surgery.rebuild import edges, rebuild, skip
 
 __all__ = ["drop", "idle_layers", "merge_linear", "training_layers"]
@@ -106,7 +107,7 @@ def _pair(network: keras.Model) -> tuple[Any, Any] | None:
 
 def _is_product(first: Any, second: Any) -> bool:
     dense, convolution = keras.layers.Dense, keras.layers.Conv2D
-    if not isinstance(first, dense | convolution) or first.activation.__name__ != "linear":
+    if not isinstance(first, dense | convolution) or activation_name(first) != "linear":
         return False
     if isinstance(first, convolution) and (first.data_format != "channels_last" or first.groups != 1):
         return False

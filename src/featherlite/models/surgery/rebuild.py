@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from featherlite.errors import RequestError
 
-__all__ = ["Change", "edges", "nodes_of", "rebuild", "skip"]
+__all__ = ["Change", "edges", "held", "nodes_of", "rebuild", "skip"]
 
 Change = Callable[[Any, Any], Any]
 """(a fresh copy of the layer, its input or list of inputs) -> what stands in the place of its output."""
@@ -71,6 +71,12 @@ def skip(number: int = 0) -> Change:
     return change
 
 
+def held(layer: Any, kernel: NDArray[Any]) -> NDArray[Any]:
+    """The kernel as the layer's constraint wants it (columns of length one, say); as it is where there is none."""
+    constraint = getattr(layer, "kernel_constraint", None)
+    return kernel if constraint is None else np.asarray(constraint(kernel))
+
+
 def nodes_of(network: keras.Model) -> list[Any]:
     """Every use of an operation in the graph; each operation has one.
 
@@ -81,7 +87,10 @@ def nodes_of(network: keras.Model) -> list[Any]:
     uses = Counter(id(node.operation) for node in nodes)
     twice = next((node.operation.name for node in nodes if uses[id(node.operation)] > 1), None)
     if twice is not None:
-        raise RequestError(f"'{network.name}' uses the layer '{twice}' more than once: it cannot be changed in parts.")
+        raise RequestError(
+            f"'{network.name}' uses the layer '{twice}' more than once: it cannot be changed in parts.",
+            "Build it with a layer for each use.",
+        )
     return nodes
 
 

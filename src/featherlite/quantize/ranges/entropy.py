@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from featherlite.quantize.activations import Seen
+    from featherlite.quantize.observed import Seen
 
 __all__ = ["divergence", "entropy"]
 

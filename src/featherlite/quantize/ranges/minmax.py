@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from featherlite.quantize.activations import Seen
+    from featherlite.quantize.observed import Seen
 
 __all__ = ["minmax"]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from featherlite.quantize.activations import Seen
+    from featherlite.quantize.observed import Seen
 
 __all__ = ["percentile"]
 

@@ -11,6 +11,7 @@ import pytest
 from keras import ops
 
 from featherlite.models.backbones import Order, card_of
+from featherlite.models.heads.cosine import cosine
 from featherlite.models.surgery.activations import TARGETS, ActivationSite, find_activations, swap_activations
 from featherlite.models.weights import build_backbone
 
@@ -90,6 +91,20 @@ def test_two_in_a_row_and_what_is_no_activation() -> None:
         ActivationSite("first", "relu", "norm"),
         ActivationSite("second", "swish", "first"),
     )
+
+
+def test_what_keeps_a_length_from_zero_is_no_activation() -> None:
+    """max(|x|^2, tiny) in a cosine head does to numbers what a ReLU does."""
+    photo = keras.Input((6, 6, 3), name="image")
+    pooled = layers.GlobalAveragePooling2D()(layers.Conv2D(8, 1, activation="swish", name="conv")(photo))
+    network = keras.Model(photo, cosine(pooled, 3, dropout=0.2, cosine_scale=16.0))
+    assert "head_floor" in {operation.name for operation in network.operations}
+    assert find_activations(network) == (ActivationSite("conv", "swish", None),)
+
+
+def test_what_looks_at_all_channels_is_no_activation_to_swap() -> None:
+    found = find_activations(of(lambda x: layers.Conv2D(4, 1, activation="softmax", name="attention")(x)))
+    assert found == find_activations(of(lambda x: layers.Softmax(name="attention")(layers.Conv2D(4, 1)(x)))) == ()
 
 
 def test_an_activation_of_the_photo_itself() -> None:

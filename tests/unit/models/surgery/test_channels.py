@@ -101,6 +101,11 @@ def test_dead_channels_go_and_copies_come_unnoticed(name: str, width: float, hea
     dead = {group: random.random(channels.widths[group]) < 0.5 for group in channels.free().keys() - over_all(channels)}
     dead = {group: rows for group, rows in dead.items() if not rows.all()}
     killed(network, channels, dead)
+    for layer in network.layers:  # columns of length one stay so: what dead features held of them goes beforehand
+        if getattr(layer, "kernel_constraint", None) is not None:
+            groups = channels.inputs[layer.name].groups
+            rows = np.concatenate([dead.get(one, np.zeros(channels.widths[one], bool)) for one in groups])
+            layer.set_weights([layer.kernel_constraint(layer.get_weights()[0] * ~rows[:, None])])
     smaller = reindex(network, {group: np.flatnonzero(~rows) for group, rows in dead.items()})
     before = answers(network)
     np.testing.assert_allclose(answers(smaller), before, atol=1e-5 * max(1.0, float(np.abs(before).max())))
@@ -224,6 +229,18 @@ def test_columns_of_length_one_stay_so() -> None:
     (name,) = channels_of(network).even["head_unit"].groups
     kernel = reindex(network, {name: np.tile(np.arange(32), 2)}, noise=1.0).get_layer("head_logits").get_weights()[0]
     np.testing.assert_allclose(np.linalg.norm(kernel, axis=0), 1.0, rtol=1e-5)
+    kernel = reindex(network, {name: np.arange(16)}).get_layer("head_logits").get_weights()[0]
+    np.testing.assert_allclose(np.linalg.norm(kernel, axis=0), 1.0, rtol=1e-5)
+
+
+def test_one_slope_for_all_channels_stays_as_it_is() -> None:
+    photo = keras.Input((8, 8, 3), name="photo")
+    x = keras.layers.PReLU(shared_axes=[1, 2, 3], name="slope")(keras.layers.Conv2D(8, 1, name="conv")(photo))
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    network = keras.Model(photo, keras.layers.Dense(2, name="logits")(x))
+    narrow = reindex(network, {"conv": np.arange(4)})
+    assert narrow.get_layer("slope").get_weights()[0].shape == (1, 1, 1)
+    assert narrow.get_layer("conv").filters == 4
 
 
 # ---- what is refused ---------------------------------------------------------------------------------------------

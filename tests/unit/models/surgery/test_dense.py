@@ -127,6 +127,25 @@ def test_what_needs_all_units_is_named(build: Any, why: str) -> None:
         hidden_named(model, "inner")
 
 
+def test_units_that_share_one_whole_are_no_hidden_layer() -> None:
+    feature = keras.Input((4,))
+    shares = keras.layers.Dense(4, activation="softmax", name="inner")(feature)
+    model = keras.Model(feature, keras.layers.Dense(2, name="outer")(shares))
+    with pytest.raises(RequestError, match="its activation, softmax, takes all of them"):
+        hidden_named(model, "inner")
+
+
+def test_columns_of_length_one_stay_so() -> None:
+    """Where units go that a cosine head reads: else classes that are added later would have longer ones."""
+    feature = keras.Input((6,))
+    x = keras.layers.Dense(8, activation="relu", name="inner")(feature)
+    outer = keras.layers.Dense(3, use_bias=False, kernel_constraint=keras.constraints.UnitNorm(axis=0), name="outer")
+    model = keras.Model(feature, outer(x))
+    hidden = hidden_named(model, "inner")
+    (kernel,) = sliced_weights(model, hidden, np.arange(5))["outer"]
+    np.testing.assert_allclose(np.linalg.norm(kernel, axis=0), 1.0, rtol=1e-5)
+
+
 def test_layers_that_are_none_are_refused() -> None:
     model = network(head_units=(12, 8))
     with pytest.raises(RequestError, match=r"no dense layer 'head_dens2'.*Did you mean 'head_dense2'\?"):

@@ -15,7 +15,7 @@ from featherlite.preprocess import network_input
 from featherlite.quantize.scheme import SMALLEST
 from featherlite.step import Progress, Silent
 
-__all__ = ["BINS", "Activations", "Histogram", "Seen"]
+__all__ = ["BINS", "Histogram", "Observed", "Seen"]
 
 BINS: Final = 2048
 """Bins on either side of zero."""
@@ -48,7 +48,7 @@ class Histogram:
 class Seen:
     """What one layer put out: `low` and `high` are the true extremes, zero included."""
 
-    def __init__(self, name: str, low: float, high: float, source: Activations | None = None) -> None:
+    def __init__(self, name: str, low: float, high: float, source: Observed | None = None) -> None:
         self.name, self.low, self.high = name, low, high
         self._source = source
 
@@ -60,7 +60,7 @@ class Seen:
         return self._source.histograms[self.name]
 
 
-class Activations:
+class Observed:
     """The outputs of the named layers of a network over photos, uint8 [n, height, width, 3]."""
 
     def __init__(

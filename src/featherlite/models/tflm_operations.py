@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["OPERATIONS", "registration"]
+__all__ = ["OPERATIONS", "REMEDY", "registration"]
 
 _WORDS: Final = {"2D": "2D", "V2": "V2", "MATMUL": "MatMul", "CUMSUM": "CumSum", "PADV2": "PadV2", "LSTM": "LSTM"}
 """Parts of names that are not simply capitalized."""
@@ -27,6 +27,12 @@ OPERATIONS: Final = frozenset((
     "UNIDIRECTIONAL_SEQUENCE_LSTM", "UNPACK", "VAR_HANDLE", "WHILE", "ZEROS_LIKE",
 ))  # fmt: skip
 """By their names in the schema; custom operations aside."""
+
+REMEDY: Final = (
+    "Put another activation in its place (swap_activation), or build with build.pool=average if it is the pooling; "
+    "quantize again then."
+)
+"""What to do about an operation that it lacks."""
 
 
 def registration(op: str) -> str | None:
