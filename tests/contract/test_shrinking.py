@@ -43,7 +43,7 @@ GRAPHS = {
 OF_GRAPH: dict[tuple[str, str], dict[str, Any]] = {
     ("cut_tail", "ResNet18"): {"blocks": 1},
     ("swap_activation", "feathernet"): {"target": "relu"},
-    ("swap_activation", "MobileNetV2"): {"target": "relu"},
+    ("swap_activation", "MobileNetV2"): {"target": "hard_swish"},
 }
 """What a step must be told on this graph: a ResNet's last map is a sum, so no convolution can be narrowed alone; and
 where all activations are ReLU6 already, another one has to come."""

@@ -58,8 +58,8 @@ class SwapActivationConfig(RecoveryConfig):
     """Blocks swapped together before the network recovers."""
     match_epochs: int = Field(5, ge=0, le=1000)
     """Epochs in which a block learns its former output, before the network learns the labels again; 0 skips them."""
-    match_rate: float = Field(1e-3, gt=0, le=1)
-    """Peak learning rate of these epochs."""
+    match_rate: float = Field(3e-4, gt=0, le=1)
+    """Peak learning rate of these epochs; what is nearly right already is spoilt by a high one."""
     match_photos: int = Field(1024, ge=1)
     """Photos of which a block's inputs and former outputs are kept for these epochs, at most (and as memory allows)."""
     epochs: int = Field(1, ge=0, le=10_000, description="epochs of each stage of recovery after each block")
