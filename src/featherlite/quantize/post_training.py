@@ -54,7 +54,6 @@ def prepare(bundle: Bundle, config: QuantizeConfig, seed: int, ctx: Context) -> 
     trained = {} if given is None else {"trained": True}
     if config.scheme == "float16":
         return Prepared(Making(plan_memory=config.plan_memory), trained, {})
-    nodes_of(load_network(bundle))
     if given is not None:
         _refuse_other(config, given)
         if config.scheme == "int8":
@@ -152,6 +151,7 @@ def _changed(
 ) -> tuple[keras.Model, dict[str, Any]]:
     """The network to convert, and what was done to it."""
     network, facts = load_network(bundle), {}
+    nodes_of(network)  # a layer with two uses has two outputs, and would get the range and correction of one
     if config.equalize or config.kernels == "tensor":
         from featherlite.models.surgery.folding import fold_batchnorm
 

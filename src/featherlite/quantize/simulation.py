@@ -20,13 +20,7 @@ from featherlite.quantize.fake_quantization import (
     FakeRange,
     FakeSwish,
 )
-from featherlite.quantize.points import (
-    SAME_RANGE,
-    idle_means,
-    points,
-    ties,
-    unit_products,
-)
+from featherlite.quantize.points import SAME_RANGE, idle_means, points, ties, unit_products
 from featherlite.quantize.scheme import INPUT, Scheme, spanning
 
 __all__ = ["fake_quantized", "settled", "unsimulated"]
