@@ -49,7 +49,7 @@ def c_array(bundle: Bundle, config: CArrayConfig, ctx: Context) -> Bundle:
     texts = {
         f"{config.name}_data.h": data_header(network),
         f"{config.name}_data.{config.suffix}": data_source(network),
-        # The last of the drawn inputs: of all colors and of no symmetry, so that what turns or swaps them shows.
+        # The last of the drawn inputs: of all colors and of no symmetry.
         f"{config.name}_golden.h": golden_header(network, golden.inputs[-1], golden.outputs[-1]),
         f"{config.name}_register_ops.h": resolver_header(network),
     }
