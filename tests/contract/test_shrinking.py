@@ -27,7 +27,7 @@ QUICK: dict[str, dict[str, Any]] = {
     "grow_outputs": SHORT | {"changed_epochs": 0, "photos": "more"},
     "prune_channels": SHORT | {"rounds": 1, "criterion": "magnitude"},
     "prune_outputs": {"epochs": 0, "changed_epochs": 0},
-    "remove_blocks": SHORT | {"count": 1, "fade": "none", "order": "end_first"},
+    "remove_blocks": SHORT | {"count": 1, "order": "end_first"},
     "resize_input": {"epochs": 0, "max_drop": 1.0, "sizes": [48]},
     "shrink_dense": SHORT | {"changed_epochs": 0},
     "swap_activation": SHORT | {"order": "all_at_once", "final_epochs": 0},

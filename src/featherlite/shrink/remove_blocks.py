@@ -1,4 +1,4 @@
-"""A shorter network: the residual blocks that matter least for what they cost are faded out, removed and healed."""
+"""A shorter network: the residual blocks that matter least for what they cost are removed, and the network healed."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class RemoveBlocksConfig(RecoveryConfig):
         "at once, or the next one where it was one alone",
     )
     fade: Literal["anneal", "penalty", "none"] = Field(
-        "anneal",
+        "none",
         description="before a branch is removed a gate behind it closes while the network trains: evenly (anneal), or "
         "as far as it learns to under a penalty; none: it is cut off at once",
     )

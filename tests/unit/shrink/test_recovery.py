@@ -196,13 +196,13 @@ def test_a_teacher_without_an_epoch_is_refused() -> None:
 
     for config, more in (
         (RecoveryConfig, {}),
-        (RemoveBlocksConfig, {"fade": "none"}),
+        (RemoveBlocksConfig, {}),
         (SwapActivationConfig, {"final_epochs": 0}),
     ):
         with pytest.raises(ValidationError, match="teacher does nothing"):
             config(teacher=("big",), epochs=0, **more)  # type: ignore[arg-type]
         assert config(teacher=("big",), epochs=1, **more).teacher == ("big",)  # type: ignore[arg-type]
-    assert RemoveBlocksConfig(teacher=("big",), epochs=0).listens(), "while branches fade"
+    assert RemoveBlocksConfig(teacher=("big",), epochs=0, fade="anneal").listens(), "while branches fade"
     assert SwapActivationConfig(teacher=("big",), epochs=0).listens(), "once all is swapped"
 
 

@@ -25,7 +25,7 @@ from .cutting import TRAINED, eager, three_blocks
 __all__ = ["eager"]
 
 layers = keras.layers
-AT_ONCE: dict[str, Any] = {"fade": "none", "epochs": 0}
+AT_ONCE: dict[str, Any] = {"epochs": 0}
 """Removal alone: nothing trains."""
 FADED: dict[str, Any] = TRAINED | {"fade_epochs": 1}
 
@@ -276,13 +276,13 @@ def test_without_training_photos_nothing_can_be_ranked_by_harm(blocks_bundle: Bu
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"fade": "none", "fade_epochs": 3}, "fade_epochs does nothing"),
-        ({"fade_penalty": 3.0}, "fade_penalty does nothing with fade = 'anneal'"),
+        ({"fade_epochs": 3}, "fade_epochs does nothing"),
+        ({"fade": "anneal", "fade_penalty": 3.0}, "fade_penalty does nothing with fade = 'anneal'"),
         ({"order": "harm", "cost": "macs"}, "cost does nothing with order = 'harm'"),
         ({"blocks": ("a",), "order": "harm"}, "order, cost and photos do nothing"),
         ({"blocks": ("a",), "photos": 3}, "order, cost and photos do nothing"),
         ({"blocks": ("a", "b", "a")}, "names a block twice"),
-        ({"mixup": 0.2}, "set mixup and cutmix to 0"),
+        ({"fade": "penalty", "mixup": 0.2}, "set mixup and cutmix to 0"),
     ],
 )
 def test_settings_that_would_do_nothing_are_refused(options: dict[str, Any], told: str) -> None:
