@@ -77,8 +77,7 @@ def shrunk(name: str, bundle: Bundle, folder: Path, **options: Any) -> Bundle:
         settings["drop"] = [bundle.labels[0].name]
     if name == "grow_outputs":
         settings["photos"] = str(more_photos(folder))
-    data = Path(bundle.local()["data"])
-    return run_step(name, bundle, None, settings, seed=3, cache=cache_folder(), data=data)[0]
+    return walked(name, bundle, bundle, **settings)
 
 
 def more_photos(folder: Path) -> Path:
@@ -116,14 +115,17 @@ def test_what_comes_out_is_a_network_of_the_bundle(
     network, size = load_network(result), result.preprocess
     assert network.input_shape == (None, size.height, size.width, 3), "the contract says what the network takes"
     assert network.output_shape == (None, len(result.labels)), "a class has an output"
-    wanted = {"prune_outputs": len(bundle.labels) - 1, "grow_outputs": len(bundle.labels) + 1}
-    assert len(result.labels) == wanted.get(name, len(bundle.labels))
+    came = [label.name for label in bundle.labels]
+    wanted = {"prune_outputs": came[1:], "grow_outputs": [*came, "gray"]}
+    assert [label.name for label in result.labels] == wanted.get(name, came), "labels keep their order"
     assert result.read("model.keras") != given["model.keras"], "something was done"
     assert network.layers[0].name == "photo"
     photos = np.random.default_rng(0).integers(0, 256, (2, size.height, size.width, 3), dtype=np.uint8)
-    assert np.isfinite(network_logits(network, photos)).all()
+    logits = network_logits(network, photos)
+    assert np.isfinite(logits).all()
     result.save(tmp_path / "saved")
-    assert Bundle.open(tmp_path / "saved").read("model.keras") == result.read("model.keras")
+    reopened = Bundle.open(tmp_path / "saved")
+    np.testing.assert_array_equal(network_logits(load_network(reopened), photos), logits)
     again = shrunk(name, bundle, tmp_path, **chosen)
     assert again.read("model.keras") == result.read("model.keras"), "the same seed gives the same network"
 
@@ -135,31 +137,69 @@ def test_what_was_shrunk_still_exports(
 ) -> None:
     bundle = built(graph, name in DENSE)
     trained: dict[str, Any] = {} if name == "fold" else {"epochs": 1, "batch": 8}
-    result = shrunk(name, bundle, tmp_path, **trained, **OF_GRAPH.get((name, graph), {}))
+    trained |= OF_GRAPH.get((name, graph), {})
+    result, again = (shrunk(name, bundle, tmp_path, **trained) for _ in range(2))
+    assert again.read("model.keras") == result.read("model.keras"), "trained too"
     follows(quantized(result, bundle), bundle)
+
+
+ON_EACH_GRAPH = [pytest.param(graph, marks=() if graph == "feathernet" else pytest.mark.slow) for graph in GRAPHS]
+
+
+@pytest.mark.parametrize("graph", ON_EACH_GRAPH)
+def test_an_artefact_of_a_network_regularized_for_int8(
+    graph: str, built: Callable[[str, bool], Bundle], tmp_path: Path
+) -> None:
+    bundle = built(graph, False)
+    course: dict[str, Any] = {
+        "head_epochs": 0,
+        "epochs": 2,
+        "batch": 8,
+        "rate": 0.01,
+        "ema": "none",
+        "cosine": "absolute",
+    }
+    trained, again = (walked("train", bundle, bundle, **course) for _ in range(2))
+    assert again.read("model.keras") == trained.read("model.keras")
+    assert trained.read("model.keras") != bundle.read("model.keras"), "something was learned"
+    made, again = quantized(trained, bundle), quantized(trained, bundle)
+    follows(made, bundle)
+    assert made.read("model.keras") == trained.read("model.keras"), "the float network goes on"
+    assert made.read("exports/int8/model.tflite") == again.read("exports/int8/model.tflite")
+    made.save(tmp_path / "saved")
+    follows(Bundle.open(tmp_path / "saved"), bundle)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("graph", GRAPHS)
-def test_what_was_trained_for_int8_is_what_litert_computes(graph: str, built: Callable[[str, bool], Bundle]) -> None:
+def test_what_was_trained_for_int8_is_what_litert_computes(
+    graph: str, built: Callable[[str, bool], Bundle], tmp_path: Path
+) -> None:
     bundle = built(graph, False)
-    data = Path(bundle.local()["data"])
-    given: dict[str, Any] = {"seed": 3, "cache": cache_folder(), "data": data}
     # Untrained, a MobileNetV2 answers 0 to eleven places.
     course = {"head_epochs": 0, "epochs": 1, "batch": 8}
-    trained, _ = run_step("train", bundle, None, course, **given)
-    trained, _ = run_step("quantize_aware", trained, None, course | {"photos": 6}, **given)
-    assert "quantization.json" in trained
+    begun = walked("train", bundle, bundle, **course)
+    trained, again = (walked("quantize_aware", begun, bundle, **course | {"photos": 6}) for _ in range(2))
+    for file in ("model.keras", "quantization.json"):
+        assert again.read(file) == trained.read(file)
+    assert trained.labels == bundle.labels
     made = quantized(trained, bundle)
     follows(made, bundle)
     for package, file in (("c_array", "c-array/model_data.h"), ("edge_impulse", "edge-impulse/upload.tflite")):
-        made, _ = run_step(package, made, None, {}, **given)
+        made = walked(package, made, bundle)
         assert f"exports/{file}" in made.packed
+    made.save(tmp_path / "saved")
+    follows(Bundle.open(tmp_path / "saved"), bundle)
+
+
+def walked(name: str, bundle: Bundle, source: Bundle, **settings: Any) -> Bundle:
+    """The bundle behind that step, on the photos of `source`, which lies in a folder."""
+    data = Path(source.local()["data"])
+    return run_step(name, bundle, None, settings, seed=3, cache=cache_folder(), data=data)[0]
 
 
 def quantized(result: Bundle, source: Bundle) -> Bundle:
-    data = Path(source.local()["data"])
-    return run_step("quantize", result, None, {"photos": 6}, data=data, cache=cache_folder())[0]
+    return walked("quantize", result, source, photos=6)
 
 
 def follows(exported: Bundle, source: Bundle) -> None:

@@ -82,11 +82,11 @@ def representative_set(
             "Leave more to it: lower split.val, split.calibration or split.test.",
         )
     chosen = balanced_choice(photos.labels, count, seed)
-    classes = len(bundle.labels)
-    if shows_ranges and len(chosen) < classes:
+    shown, classes = len(np.unique(photos.labels[chosen])), len(bundle.labels)
+    if shows_ranges and shown < classes:
         ctx.warn(
-            f"The representative set has {len(chosen)} photos for {classes} classes; "
-            "ranges may be cut for classes it lacks. Raise `photos`, or give more training photos."
+            f"The representative set, {len(chosen)} photos, shows {shown} of {classes} classes; "
+            "ranges may be cut for those it lacks. Raise `photos`, or give more training photos."
         )
     pixels = np.asarray(photos.images[chosen])
     if (pixels == pixels[:1, :1, :1]).all():

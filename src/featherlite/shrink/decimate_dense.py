@@ -26,7 +26,7 @@ class DecimateDenseConfig(UnitsConfig):
     )
     factor: float = Field(0.5, gt=0, lt=1, description="share of each layer's units that a step leaves")
     min_units: int = Field(8, ge=1, le=65536, description="units below which no layer goes")
-    max_steps: int = Field(20, ge=1, le=100, description="steps down at most")
+    max_steps: int = Field(0, ge=0, le=100, description="steps down at most; 0: as many as accuracy bears")
 
 
 @step(needs=("splits", "network", "preprocess"), provides=("network",))
@@ -47,7 +47,7 @@ def decimate_dense(bundle: Bundle, config: DecimateDenseConfig, ctx: Context) ->
             "Give a smaller min_units, or leave the step out.",
         )
     ward = Ward.open(bundle, config, ctx)
-    if ward.val is None and config.max_steps == type(config).model_fields["max_steps"].default:
+    if ward.val is None and not config.max_steps:
         raise RequestError(
             "Without validation photos nothing tells how far down accuracy bears.",
             "Set max_steps, or split with a share for val.",
@@ -55,15 +55,14 @@ def decimate_dense(bundle: Bundle, config: DecimateDenseConfig, ctx: Context) ->
     reference = ward.top1(network)
     start: dict[str, Any] = {"units": _units(network, names), "parameters": count_parameters(network)}
     good, steps, why = network, [start | {"top1": reference}], ""
-    for number in range(1, config.max_steps + 1):
+    while not why and (not config.max_steps or len(steps) <= config.max_steps):
         wanted = _wanted(good, names, config)
         if not wanted:
             break
-        tried, facts = _step(ward, good, wanted, ctx, f"step-{number}")
+        tried, facts = _step(ward, good, wanted, ctx, f"step-{len(steps)}")
         steps.append({"units": _units(tried, names), "parameters": count_parameters(tried)} | facts)
-        if why := ward.lost(facts["top1"], reference):
-            break
-        good = tried
+        why = ward.lost(facts["top1"], reference)
+        good = good if why else tried
     taken = len(steps) - 1 - bool(why)
     ctx.record("decimate_dense", {"layers": list(names), "steps": steps, "taken": taken, "broke": bool(why)})
     if why:

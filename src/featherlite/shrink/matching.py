@@ -16,6 +16,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from featherlite.errors import DataError
 from featherlite.models.surgery.leftovers import drop, training_layers
 from featherlite.models.surgery.stretches import Stretch, network_of, output_of
 from featherlite.preprocess import network_input
@@ -104,6 +105,11 @@ def _pairs(
     former: keras.Model, teacher: keras.Model, stretch: Stretch, train: PhotoSet, most: int, random: np.random.Generator
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """What the stretch is given for photos drawn at random, and what the former one makes of it; in half precision."""
+    if not len(train.labels):
+        raise DataError(
+            "There are no training photos to teach blocks their former outputs on.",
+            "Leave more to it: lower split.val, split.calibration or split.test.",
+        )
     numbers = int(np.prod(teacher.input_shape[1:])) + int(np.prod(teacher.output_shape[1:]))
     count = max(1, min(most, len(train.labels), HELD_BYTES // (2 * numbers)))
     rows = np.sort(random.permutation(len(train.labels))[:count])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from featherlite.bundle import Bundle
@@ -89,9 +90,28 @@ def _former_config(bundle: Bundle) -> SplitConfig:
         if report.step == "split":
             known = {key: value for key, value in report.config.items() if key in SplitConfig.model_fields}
             return SplitConfig.model_validate(known | {"include": ()})
-    counts = read_splits(bundle).counts()
+    return SplitConfig(**_shares(read_splits(bundle)))
+
+
+def _shares(splits: Splits) -> dict[str, float]:
+    counts = splits.counts()
     total = max(1, sum(counts.values()))
-    return SplitConfig(**{name: counts[name] / total for name in SPLITS if name != "train"})
+    return {name: counts[name] / total for name in SPLITS if name != "train"}
+
+
+def _matching(config: SplitConfig, photos: Sequence[Photo], old: Splits, ctx: Context) -> SplitConfig:
+    """The settings, without the patterns that match none of the new photos: these are shared out as the others lie."""
+    patterns = {key: getattr(config, key) for key in ("test_files", "val_files")}
+    idle = {
+        key: pattern
+        for key, pattern in patterns.items()
+        if pattern and not any(fnmatchcase(photo.path, pattern) for photo in photos)
+    }
+    if not idle:
+        return config
+    shown = " and ".join(f"{key} '{pattern}'" for key, pattern in idle.items())
+    ctx.warn(f"The bundle's photos were split by {shown}, which no new photo matches: the same share of them is drawn.")
+    return SplitConfig.model_validate(config.model_dump() | dict.fromkeys(idle, "") | _shares(old))
 
 
 def _twins(found: Scan, config: SplitConfig, ctx: Context) -> list[tuple[str, ...]]:
@@ -114,7 +134,9 @@ def _shared_out(
         if side is not None:
             settled |= {photo.path: side for photo in unit.photos if photo.label in found.classes}
     free = tuple(photo for photo in found.photos if photo.path not in settled)
-    rows = list(assign_splits(replace(found, photos=free), config, ctx, twins).rows()) if free else []
+    rows: list[Row] = []
+    if free:
+        rows += assign_splits(replace(found, photos=free), _matching(config, free, old, ctx), ctx, twins).rows()
     rows += [
         (photo.path, photo.sha256, photo.label, photo.group, settled[photo.path])
         for photo in found.photos

@@ -186,7 +186,7 @@ class _Surgery:
 
         candidates = self._candidates(network)
         ranked = [] if self.config.blocks else self._ranked(network, candidates, ctx)
-        together = max(1, self.config.together >> len(self.given_back))
+        together = max(1, len(self.given_back[-1]["blocks"]) // 2) if self.given_back else self.config.together
         left = self.config.count - self._gone() if self.config.count else together
         chosen = ([harm.block for harm in ranked] or candidates)[: min(together, left)]
         names = [block.sum for block in chosen]

@@ -10,6 +10,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
+from featherlite.errors import DataError
 from featherlite.models.stepwise import stepwise
 from featherlite.preprocess import network_input
 
@@ -49,9 +50,17 @@ class Statistics:
         `images` are uint8 photos, or else what the network takes as it is (float32 features, for a head on its own).
         In each batch BatchNorm normalizes by that batch, as in training; dropout and its like are still, as in
         prediction, for which the statistics are.
+
+        Raises:
+            DataError: there are no rows.
         """
         if not self._layers:
             return
+        if not len(rows):
+            raise DataError(
+                "There are no training photos to estimate BatchNorm's statistics from.",
+                "Leave more to it: lower split.val, split.calibration or split.test.",
+            )
         size = min(batch, PHOTOS, len(rows))
         used = rows[: min(PHOTOS, len(rows)) // size * size].reshape(-1, size)
         sums = [np.zeros(layer.moving_mean.shape, np.float64) for layer in self._layers for _ in range(2)]

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from featherlite.bundle import Bundle
+from featherlite.data.splits import Splits, read_splits, write_splits
 from featherlite.errors import DataError
 from featherlite.quantize.representative import balanced_choice, evenly, representative_set, set_hash
 from featherlite.step import Context
@@ -70,7 +71,12 @@ def test_only_training_photos_are_taken(
 def test_fewer_photos_than_classes_are_told(color_bundle: Bundle, make_context: Callable[[], Context]) -> None:
     context = make_context()
     representative_set(color_bundle, 2, 1, context)
-    assert "2 photos for 3 classes" in context.details["warnings"][0]
+    assert "2 photos, shows 2 of 3 classes" in context.details["warnings"][0]
+    rows = [row for row in read_splits(color_bundle).rows() if (row[2], row[4]) != ("green", "train")]
+    untaught = color_bundle.with_files({"splits.parquet": write_splits(Splits.from_rows(rows))})
+    context = make_context()
+    representative_set(untaught, 300, 1, context)
+    assert "16 photos, shows 2 of 3 classes" in context.details["warnings"][0], "a class without a training photo"
     quiet = make_context()
     representative_set(color_bundle, 2, 1, quiet, shows_ranges=False)
     assert "warnings" not in quiet.details, "no range hangs on it"

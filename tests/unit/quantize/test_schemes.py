@@ -137,7 +137,7 @@ def test_a_trained_network_keeps_its_kernels_in_every_form(color_bundle: Bundle,
         assert (document["corrected"], document["trained"]) == (False, True)
         assert document["kernels"] == ("tensor" if scheme == "int8-weights" else "channel")
         told = " ".join(context.details.get("warnings", ()))
-        assert ("2 photos for 3 classes" in told) == (scheme == "int16x8"), "where ranges hang on the photos"
+        assert ("shows 2 of 3 classes" in told) == (scheme == "int16x8"), "where ranges hang on the photos"
         assert ("cannot give a depthwise kernel one scale" in told) == (scheme == "int16x8")
     context = make_context()
     made(bundle, context, photos=2)

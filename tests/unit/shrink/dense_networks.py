@@ -10,8 +10,9 @@ import numpy as np
 
 from featherlite.bundle import Bundle
 from featherlite.models.network import load_network, network_bytes
-from featherlite.step import Context, Silent, load_step
+from featherlite.step import Context, load_step
 
+from .. import stopping
 from ..conftest import color_network
 
 QUICK: dict[str, Any] = {"epochs": 1, "changed_epochs": 1, "batch": 12, "ema": "none", "stages": 1}
@@ -100,42 +101,11 @@ def weights_of(bundle: Bundle) -> list[Any]:
     return [weight.numpy() for weight in load_network(bundle).weights]
 
 
-class StopError(Exception):
-    """Stands for a kill."""
-
-
-class Stopping(Silent):
-    """Interrupts after so many training steps."""
-
-    def __init__(self, after: int) -> None:
-        self.after, self.here, self.steps = after, False, 0
-
-    def start(self, what: str, total: int) -> None:
-        self.here = what.startswith("train")
-
-    def advance(self, units: int = 1, note: str = "") -> None:
-        self.steps += self.here
-        if self.here and self.steps > self.after:
-            raise StopError(f"step {self.steps}")
-
-
 def interrupted(
     make: Callable[[], Context], after: int, work: Callable[[Context], Bundle]
-) -> tuple[Bundle, Bundle, dict[str, Any]]:
-    """The bundles of a calm run and of one interrupted after so many training steps, and the former's facts."""
-    import pytest
-
-    calm = make()
-    whole = work(calm)
-    fits = [part["fit"] for part in calm.details["parts"].values()]
+) -> tuple[Bundle, dict[str, Any]]:
+    """The bundle and the facts of a calm run, with which one killed after so many training steps ends alike."""
+    whole, told, _ = stopping.interrupted(make, work, "train", after)
+    fits = [part["fit"] for part in told["parts"].values()]
     assert any(fit["best_epoch"] for fit in fits), "where no epoch is kept, any two runs end alike"
-    ctx = make()
-    ctx.progress = Stopping(after)
-    with pytest.raises(StopError):
-        work(ctx)
-    again = Context(ctx.seed, ctx.scratch, ctx.resume, ctx.cache, ctx.data)
-    resumed = work(again)
-    assert {key: value for key, value in again.details.items() if key != "parts"} == {
-        key: value for key, value in calm.details.items() if key != "parts"
-    }, "the report tells nothing of the kill"
-    return whole, resumed, calm.details
+    return whole, told

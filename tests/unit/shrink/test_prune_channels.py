@@ -17,7 +17,7 @@ from featherlite.models.surgery.channels import channels_of
 from featherlite.shrink.prune_channels import PruneChannelsConfig, prune_channels
 from featherlite.step import Context, Silent
 
-from ..stopping import StopError, Stopping
+from ..stopping import interrupted
 
 UNTRAINED: dict[str, Any] = {"epochs": 0, "multiple": 1, "rounds": 1}
 QUICK: dict[str, Any] = {
@@ -170,16 +170,6 @@ def test_an_interrupted_pruning_ends_alike(color_bundle: Bundle, make_context: A
     head = network.get_layer("head_logits")
     head.set_weights([np.roll(value, 1, axis=-1) for value in head.get_weights()])  # there is something to learn
     color_bundle = color_bundle.with_network(network_bytes(network))
-    whole, ctx = make_context(), make_context()
-    expected = pruned(color_bundle, whole, **options)
-    ctx.progress = Stopping("train", 3)
-    with pytest.raises(StopError):
-        pruned(color_bundle, ctx, **options)
-    assert (ctx.resume / "round-1.keras").is_file()
-    assert not (ctx.resume / "round-2.keras").exists()
-    ctx.progress, ctx.details = Silent(), {}
-    after = pruned(color_bundle, ctx, **options)
-    assert after.read("model.keras") == expected.read("model.keras")
-    told = ctx.details["prune_channels"]
-    assert told == whole.details["prune_channels"]
+    _, told, _ = interrupted(make_context, lambda ctx: pruned(color_bundle, ctx, **options), "train", 3)
+    told = told["prune_channels"]
     assert told["rounds"][-1]["top1"] > told["rounds"][0]["top1_cut"], "training counted"

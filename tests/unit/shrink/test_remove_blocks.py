@@ -19,7 +19,7 @@ from featherlite.shrink.remove_blocks import RemoveBlocksConfig, remove_blocks
 from featherlite.step import Context
 
 from ..conftest import PX
-from ..stopping import StopError, Stopping
+from ..stopping import interrupted
 from .cutting import TRAINED, eager, three_blocks
 
 __all__ = ["eager"]
@@ -123,6 +123,13 @@ def test_of_blocks_that_break_accuracy_together_some_may_go_alone(removed: Any) 
     assert left == ["c_sum"]
 
 
+def test_a_second_try_takes_half_as_many_as_the_first_took(removed: Any) -> None:
+    """Of the four that may go together no more than two were asked for."""
+    _, facts, _ = removed(order="end_first", together=4, count=2, misses=2)
+    assert names(facts, "given_back") == [["c_sum", "b_sum"], ["c_sum"]]
+    assert names(facts) == [["b_sum"], ["a_sum"]]
+
+
 # ---- which -------------------------------------------------------------------------------------------------------
 
 
@@ -213,21 +220,12 @@ def test_a_removal_goes_through_fade_and_recovery(removed: Any, blocks_bundle: B
 
 
 @pytest.mark.parametrize("after", [pytest.param(3, marks=pytest.mark.slow), 7])
-def test_killed_inside_a_recovery_it_ends_alike(
-    after: int, blocks_bundle: Bundle, make_context: Any, removed: Any
-) -> None:
+def test_killed_inside_a_recovery_it_ends_alike(after: int, blocks_bundle: Bundle, make_context: Any) -> None:
     """Two batches an epoch: killed in the fade's second epoch, and in the last stage of recovery."""
     options = FADED | {"fade": "anneal", "fade_epochs": 2, "blocks": ("b_sum",), "max_drop": 1.0}
-    _, facts, expected = removed(**options)
-    assert names(facts) == [["b_sum"]]
-    ctx = make_context()
-    ctx.progress = Stopping("train", after)
-    with pytest.raises(StopError):
-        remove_blocks(blocks_bundle, RemoveBlocksConfig(**options), ctx)
-    again = Context(ctx.seed, ctx.scratch, ctx.resume, ctx.cache, ctx.data)
-    after_kill = remove_blocks(blocks_bundle, RemoveBlocksConfig(**options), again)
-    assert after_kill.read("model.keras") == expected.read("model.keras")
-    assert again.details["remove_blocks"] == {key: facts[key] for key in again.details["remove_blocks"]}
+    config = RemoveBlocksConfig(**options)
+    _, told, _ = interrupted(make_context, lambda ctx: remove_blocks(blocks_bundle, config, ctx), "train", after)
+    assert names(told["remove_blocks"]) == [["b_sum"]]
 
 
 # ---- what cannot be ----------------------------------------------------------------------------------------------
@@ -254,6 +252,9 @@ def test_blocks_that_are_not_there_or_may_not_go_are_refused(color_bundle: Bundl
         removed(bundle, blocks=("wider",))
     assert error.value.hint == "These can: whole."
     assert removed(bundle, max_drop=1.0)[1]["kept_whole"].keys() == {"wider"}
+    only_wider = removed(bundle, blocks=("whole",), max_drop=1.0)[2]
+    with pytest.raises(RequestError, match=r"no residual block that may be removed \(wider: .* from 4 to 6\)"):
+        removed(only_wider)
 
 
 def test_without_validation_photos_an_end_must_be_given(blocks_bundle: Bundle, removed: Any) -> None:

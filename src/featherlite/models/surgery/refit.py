@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from featherlite.preprocess import network_input
 
-__all__ = ["outputs_of", "refit", "ridge"]
+__all__ = ["fitted_places", "outputs_of", "refit", "ridge"]
 
 BATCH = 64
 ROWS = 20_000
@@ -36,17 +36,10 @@ def refit(former: keras.Model, changed: keras.Model, names: Collection[str], ima
         old = former.get_layer(layer.name)
         wanted = _answers(former, old, images)
         inputs = _patches(layer, outputs_of(changed, layer.input, images))
-        if wanted.ndim == 4:
-            rows, columns = (
-                np.arange(size) * old_size // size
-                for size, old_size in zip(inputs.shape[1:3], wanted.shape[1:3], strict=True)
-            )
-            wanted = wanted[:, rows][:, :, columns]
-        x, y = inputs.reshape(-1, inputs.shape[-1]), wanted.reshape(-1, wanted.shape[-1])
-        chosen = np.sort(np.random.default_rng(seed).permutation(len(x))[:ROWS])
+        x, y = fitted_places(inputs, wanted, seed)
         kernel, *bias = layer.get_weights()
         start = kernel.reshape(-1, kernel.shape[-1])
-        fitted, offset = ridge(x[chosen], y[chosen], start, centered=bool(bias))
+        fitted, offset = ridge(x, y, start, centered=bool(bias))
         layer.set_weights([fitted.reshape(kernel.shape), *([offset] if bias else [])])
         if layer.kernel_constraint is not None:
             layer.kernel.assign(layer.kernel_constraint(layer.kernel))
@@ -78,6 +71,19 @@ def outputs_of(network: keras.Model, tensor: Any, images: Any) -> NDArray[np.flo
         batch = network_input(np.ascontiguousarray(images[start : start + BATCH]))
         batches.append(np.asarray(front.predict_on_batch(batch), dtype=np.float32))
     return np.concatenate(batches)
+
+
+def fitted_places(inputs: Any, wanted: Any, seed: int) -> tuple[Any, Any]:
+    """Inputs [places, k] and what is wanted there, [places, units], at no more than `ROWS` places of the inputs' map.
+
+    `inputs` are [n, k] or [n, h, w, k] and `wanted` likewise, with a map of another size perhaps.
+    """
+    there = inputs.shape[:-1]
+    chosen = np.sort(np.random.default_rng(seed).permutation(int(np.prod(there)))[:ROWS])
+    spots = np.unravel_index(chosen, there)
+    # Looked up place by place: stretched to the inputs' map, what is wanted may not fit into memory.
+    old = tuple(spot * old_size // size for spot, size, old_size in zip(spots, there, wanted.shape[:-1], strict=True))
+    return inputs[spots], wanted[old]
 
 
 def _answers(network: keras.Model, layer: Any, images: Any) -> Floats:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import keras
@@ -10,7 +11,7 @@ import pytest
 
 from featherlite.models.backbones import Order, card_of
 from featherlite.models.heads import HeadOrder, build_head
-from featherlite.models.surgery.refit import RIDGE, refit, ridge
+from featherlite.models.surgery.refit import RIDGE, ROWS, fitted_places, refit, ridge
 from featherlite.models.surgery.tail import (
     block_ends,
     cut_behind,
@@ -132,6 +133,25 @@ def test_a_linear_stretch_is_cut_out_and_made_up_for() -> None:
     assert np.abs(answers(cut) - answers(network)).max() > 1
     refit(network, cut, {"top"}, PHOTOS, 0)
     np.testing.assert_allclose(answers(cut), answers(network), atol=0.15)
+
+
+def test_each_place_of_a_larger_map_is_fitted_to_the_one_it_lies_in() -> None:
+    inputs = np.arange(2 * 4 * 4 * 3).reshape(2, 4, 4, 3)
+    wanted = np.arange(2 * 2 * 2).reshape(2, 2, 2, 1)
+    x, y = fitted_places(inputs, wanted, 0)
+    assert np.array_equal(x, inputs.reshape(-1, 3)), "few places are all taken, in order"
+    assert y.ravel().reshape(2, 4, 4)[1].tolist() == [[4, 4, 5, 5], [4, 4, 5, 5], [6, 6, 7, 7], [6, 6, 7, 7]]
+
+
+def test_wanted_answers_are_never_stretched_to_the_larger_map() -> None:
+    """A tail cut far forward: 512 photos' answers on 7 by 7 places would take gigabytes on 56 by 56."""
+    inputs, wanted = np.broadcast_to(np.float32(1), (64, 56, 56, 4)), np.ones((64, 7, 7, 64))
+    tracemalloc.start()
+    x, y = fitted_places(inputs, wanted, 0)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (x.shape, y.shape) == ((ROWS, 4), (ROWS, 64))
+    assert peak < 64 * 56 * 56 * 64 * 8 / 4
 
 
 @pytest.mark.parametrize(("strides", "share"), [(1, 0.1), (2, 0.9)])
