@@ -11,6 +11,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from featherlite.errors import BundleError
 from featherlite.preprocess import network_input
 from featherlite.quantize.scheme import SMALLEST
 from featherlite.step import Progress, Silent
@@ -73,7 +74,11 @@ class Observed:
 
     @cached_property
     def seen(self) -> Mapping[str, Seen]:
-        """Every layer's extremes, by name."""
+        """Every layer's extremes, by name.
+
+        Raises:
+            BundleError: a layer puts out what is no finite number.
+        """
         axes = [tuple(range(1, len(output.shape))) for output in self._outputs]
         lows = [keras.ops.min(output, axis=axis) for output, axis in zip(self._outputs, axes, strict=True)]
         highs = [keras.ops.max(output, axis=axis) for output, axis in zip(self._outputs, axes, strict=True)]
@@ -82,6 +87,12 @@ class Observed:
             batch = np.stack([np.asarray(one, dtype=np.float64) for one in found]).reshape(2, len(self.names), -1)
             limits[0] = np.minimum(limits[0], batch[0].min(axis=1))
             limits[1] = np.maximum(limits[1], batch[1].max(axis=1))
+        broken = ~np.isfinite(limits).all(axis=0)
+        if broken.any():
+            raise BundleError(
+                f"The layer '{self.names[int(broken.argmax())]}' puts out values that are not finite.",
+                "Train the network again; a lower rate or clip_norm keeps weights from growing without end.",
+            )
         return {
             name: Seen(name, float(low), float(high), self) for name, low, high in zip(self.names, *limits, strict=True)
         }

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from featherlite.bundle import Bundle
+from featherlite.errors import BundleError
 from featherlite.models.golden import draw_inputs, read_golden
+from featherlite.models.network import load_network, network_bytes
 from featherlite.quantize.post_training import prepare
 from featherlite.quantize.quantize import QuantizeConfig, quantize
 from featherlite.runtime.flatbuffer import inspect, read_metadata
@@ -87,3 +89,14 @@ def test_where_ranges_are_measured_the_converter_is_shown_some_photos_of_the_set
     monkeypatch.setattr("featherlite.quantize.post_training.CONVERTED", 5)
     assert shown() == 5, "its ranges are given, but for those inside of layers"
     assert shown(scheme="int16x8") == 12, "it measures these itself"
+
+
+@pytest.mark.parametrize("correct", [True, False])
+def test_a_network_that_answers_no_numbers_is_refused(
+    correct: bool, color_bundle: Bundle, make_context: Callable[[], Context]
+) -> None:
+    network = load_network(color_bundle)
+    network.get_layer("head_logits").bias.assign(np.full(3, np.nan))
+    broken = color_bundle.with_network(network_bytes(network))
+    with pytest.raises(BundleError, match="The layer 'head_logits' puts out values that are not finite"):
+        quantize(broken, QuantizeConfig(photos=9, correct=correct), make_context())

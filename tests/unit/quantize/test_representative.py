@@ -1,20 +1,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from featherlite.bundle import Bundle
 from featherlite.data.splits import Splits, read_splits, write_splits
 from featherlite.errors import DataError
 from featherlite.quantize.representative import balanced_choice, evenly, representative_set, set_hash
-from featherlite.step import Context
+from featherlite.step import Context, load_step
 
 
 @given(
@@ -73,30 +73,35 @@ def test_fewer_photos_than_classes_are_told(color_bundle: Bundle, make_context: 
     representative_set(color_bundle, 2, 1, context)
     assert "2 photos, shows 2 of 3 classes" in context.details["warnings"][0]
     rows = [row for row in read_splits(color_bundle).rows() if (row[2], row[4]) != ("green", "train")]
-    untaught = color_bundle.with_files({"splits.parquet": write_splits(Splits.from_rows(rows))})
     context = make_context()
-    representative_set(untaught, 300, 1, context)
+    representative_set(with_rows(color_bundle, rows), 300, 1, context)
     assert "16 photos, shows 2 of 3 classes" in context.details["warnings"][0], "a class without a training photo"
     quiet = make_context()
     representative_set(color_bundle, 2, 1, quiet, shows_ranges=False)
     assert "warnings" not in quiet.details, "no range hangs on it"
 
 
-@pytest.mark.parametrize(
-    ("images", "message"), [((0, 8, 8, 3), "no photos"), ((3, 8, 8, 3), "of one color \\(200, 10, 10\\)")]
-)
-def test_a_set_that_shows_nothing_is_refused(
-    images: tuple[int, ...],
-    message: str,
-    color_bundle: Bundle,
-    make_context: Callable[[], Context],
-    monkeypatch: pytest.MonkeyPatch,
+def test_without_training_photos_there_is_no_set(color_bundle: Bundle, make_context: Callable[[], Context]) -> None:
+    rows = [row for row in read_splits(color_bundle).rows() if row[4] != "train"]
+    with pytest.raises(DataError, match="no photos to draw a representative set from"):
+        representative_set(with_rows(color_bundle, rows), 9, 1, make_context())
+
+
+@pytest.mark.parametrize("name", ["quantize", "quantize_aware"])
+def test_photos_of_one_color_show_no_range(
+    name: str, color_bundle: Bundle, make_context: Callable[[], Context], tmp_path: Path
 ) -> None:
-    photos = SimpleNamespace(
-        labels=np.zeros(images[0], np.int64),
-        images=np.full(images, (200, 10, 10), np.uint8),
-        paths=("blue/00.png",) * images[0],
-    )
-    monkeypatch.setattr("featherlite.data.photos.load_photos", lambda *_: photos)
-    with pytest.raises(DataError, match=message):
-        representative_set(color_bundle, 9, 1, make_context())
+    rows = []
+    for path, _, label, group, split in read_splits(color_bundle).rows():
+        file = tmp_path / path
+        file.parent.mkdir(exist_ok=True)
+        Image.new("RGB", (24, 24), (200, 10, 10)).save(file)
+        rows.append((path, hashlib.sha256(file.read_bytes()).hexdigest(), label, group, split))
+    ctx, step = make_context(), load_step(name)
+    ctx.data = tmp_path
+    with pytest.raises(DataError, match=r"All 24 representative photos are of one color \(200, 10, 10\)"):
+        step.function(with_rows(color_bundle, rows), step.config(), ctx)
+
+
+def with_rows(bundle: Bundle, rows: Iterable[tuple[str, str, str, str | None, str]]) -> Bundle:
+    return bundle.with_files({"splits.parquet": write_splits(Splits.from_rows(rows))})
