@@ -36,8 +36,8 @@ class Stopping(Silent):
 
 def interrupted(
     make: Callable[[], Context], work: Callable[[Context], Bundle], what: str, after: int
-) -> tuple[Bundle, dict[str, Any], Context]:
-    """The bundle and the facts of a calm run, and the context of one killed after so many units of that work.
+) -> tuple[Bundle, dict[str, Any], list[str]]:
+    """The bundle and the facts of a calm run, and what lay finished where one was killed after so many units of work.
 
     Taken up again, that one must end bit for bit alike and tell the same, but not begin anew.
     """
@@ -55,7 +55,7 @@ def interrupted(
     assert {file: resumed.read(file) for file in resumed.files} == {file: whole.read(file) for file in whole.files}
     assert _told(again) == _told(calm), "the report tells nothing of the kill"
     assert rest.done < all_of_it.done, f"what was finished is read back ({', '.join(left)}), not done again"
-    return whole, calm.details, ctx
+    return whole, calm.details, left
 
 
 def _told(ctx: Context) -> dict[str, Any]:

@@ -1,14 +1,31 @@
-"""Some photos of a set, read batch by batch: a choice among memory-mapped ones costs no memory."""
+"""Some photos of a set, drawn by seed and read batch by batch: a choice among memory-mapped ones costs no memory."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ChosenPhotos"]
+from featherlite.errors import DataError
+
+__all__ = ["ChosenPhotos", "drawn"]
+
+
+def drawn(there: int, most: int, seed: int | Sequence[int] | np.random.Generator, what: str) -> NDArray[np.int64]:
+    """At most so many of the training photos that there are, drawn by seed, to do `what` with: int64 [n], rising.
+
+    Raises:
+        DataError: there are none.
+    """
+    if not there:
+        raise DataError(
+            f"The train split has no photos to {what}.",
+            "Leave more to it: lower split.val, split.calibration or split.test.",
+        )
+    return np.sort(np.random.default_rng(seed).permutation(there)[:most])
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, model_validator
 
 from featherlite.bundle import Bundle
-from featherlite.errors import DataError, RequestError
+from featherlite.errors import RequestError
 from featherlite.shrink.milestones import Reached, reach
 from featherlite.shrink.recovery import RecoveryConfig, Ward
 from featherlite.step import Context, step
@@ -95,17 +95,13 @@ class _Surgery:
     def __init__(self, ward: Ward, config: CutTailConfig, ctx: Context, network: keras.Model) -> None:
         import numpy as np
 
+        from featherlite.shrink.chosen import drawn
+
         self.ward, self.config, self.ctx, self.network = ward, config, ctx, network
         self.reference = ward.top1(network)
         self.done: list[dict[str, Any]] = []
         self.given_back: list[dict[str, Any]] = []
-        count = len(ward.train.labels)
-        if not count:
-            raise DataError(
-                "The train split has no photos to fit layers to.",
-                "Leave more to it: lower split.val, split.calibration or split.test.",
-            )
-        rows = np.sort(np.random.default_rng(ctx.seed).permutation(count)[: config.photos])
+        rows = drawn(len(ward.train.labels), config.photos, ctx.seed, "fit layers to")
         self.images: NDArray[np.uint8] = np.asarray(ward.train.images[rows])
 
     def run(self, cuts: tuple[str, ...]) -> None:

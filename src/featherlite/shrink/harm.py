@@ -7,13 +7,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import keras
-import numpy as np
 
-from featherlite.errors import DataError
 from featherlite.models.activation_peak import activation_peak
 from featherlite.models.logits import network_logits
 from featherlite.models.surgery.blocks import ResidualBlock, without_blocks
 from featherlite.models.surgery.rebuild import Change, rebuild
+from featherlite.shrink.chosen import drawn
 from featherlite.shrink.fade import Gate
 from featherlite.training.predict import score
 
@@ -82,12 +81,7 @@ def measure_harm(
     Raises:
         DataError: there are no photos.
     """
-    if not len(photos.labels):
-        raise DataError(
-            "The train split has no photos to rank blocks by.",
-            "Leave more to it: lower split.val, split.calibration or split.test.",
-        )
-    rows = np.sort(np.random.default_rng(seed).permutation(len(photos.labels))[:count])
+    rows = drawn(len(photos.labels), count, seed, "rank blocks by")
     images, labels = photos.images[rows], photos.labels[rows]
     gates = {block.sum: Gate(name=f"{block.sum}_gate") for block in blocks}
     gated = rebuild(network, {block.sum: _behind(gates[block.sum], 1 - block.port) for block in blocks})

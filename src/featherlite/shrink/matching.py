@@ -16,10 +16,10 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from featherlite.errors import DataError
 from featherlite.models.surgery.leftovers import drop, training_layers
 from featherlite.models.surgery.stretches import Stretch, network_of, output_of
 from featherlite.preprocess import network_input
+from featherlite.shrink.chosen import drawn
 from featherlite.step import Context
 from featherlite.training.batchnorm import norms, reestimate
 from featherlite.training.checkpoint import Snapshot
@@ -105,14 +105,9 @@ def _pairs(
     former: keras.Model, teacher: keras.Model, stretch: Stretch, train: PhotoSet, most: int, random: np.random.Generator
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """What the stretch is given for photos drawn at random, and what the former one makes of it; in half precision."""
-    if not len(train.labels):
-        raise DataError(
-            "There are no training photos to teach blocks their former outputs on.",
-            "Leave more to it: lower split.val, split.calibration or split.test.",
-        )
     numbers = int(np.prod(teacher.input_shape[1:])) + int(np.prod(teacher.output_shape[1:]))
     count = max(1, min(most, len(train.labels), HELD_BYTES // (2 * numbers)))
-    rows = np.sort(random.permutation(len(train.labels))[:count])
+    rows = drawn(len(train.labels), count, random, "teach blocks their former outputs on")
     front = None if stretch.start is None else keras.Model(former.inputs[0], output_of(former, stretch.start))
     inputs, wanted = list[NDArray[Any]](), list[NDArray[Any]]()
     for start in range(0, count, PORTION):

@@ -37,7 +37,8 @@ class Newcomers:
 def find_newcomers(bundle: Bundle, asked: Sequence[str], folder: Path | None, ctx: Context) -> Newcomers:
     """The classes under the run's photos (or under `folder`) that the bundle lacks; only `asked` where some are named.
 
-    They are shared out as the bundle's split was set up. What shows the same picture as a photo of the bundle, or is of
+    They are shared out as the bundle's split was set up, or where its patterns do not fit them, in the same shares.
+    What shows the same picture as a photo of the bundle, or is of
     its group, goes to that one's side.
 
     Raises:
@@ -100,17 +101,21 @@ def _shares(splits: Splits) -> dict[str, float]:
 
 
 def _matching(config: SplitConfig, photos: Sequence[Photo], old: Splits, ctx: Context) -> SplitConfig:
-    """The settings, without the patterns that match none of the new photos: these are shared out as the others lie."""
+    """The settings, but for patterns that a new class has no photo for: then all are shared out as the others lie."""
     patterns = {key: getattr(config, key) for key in ("test_files", "val_files")}
+    classes = {photo.label for photo in photos}
     idle = {
         key: pattern
         for key, pattern in patterns.items()
-        if pattern and not any(fnmatchcase(photo.path, pattern) for photo in photos)
+        if pattern and {photo.label for photo in photos if fnmatchcase(photo.path, pattern)} < classes
     }
     if not idle:
         return config
     shown = " and ".join(f"{key} '{pattern}'" for key, pattern in idle.items())
-    ctx.warn(f"The bundle's photos were split by {shown}, which no new photo matches: the same share of them is drawn.")
+    ctx.warn(
+        f"The bundle's photos were split by {shown}, which not every new class has photos for: "
+        "the same shares of these are drawn."
+    )
     return SplitConfig.model_validate(config.model_dump() | dict.fromkeys(idle, "") | _shares(old))
 
 

@@ -196,15 +196,14 @@ def _scores(
     network: keras.Model, channels: Channels, config: PruneChannelsConfig, train: PhotoSet, ctx: Context
 ) -> dict[str, NDArray[np.float64]]:
     """How much each channel matters by the config's criterion."""
-    import numpy as np
-
     from featherlite.shrink import importance
+    from featherlite.shrink.chosen import drawn
 
     if config.criterion == "magnitude":
         return importance.by_magnitude(network, channels)
     if config.criterion == "bn_scale":
         return importance.by_norm(network, channels)
-    rows = np.sort(np.random.default_rng([ctx.seed, SAMPLE]).permutation(len(train.labels))[: config.photos])
+    rows = drawn(len(train.labels), config.photos, [ctx.seed, SAMPLE], "weigh channels by")
     ctx.progress.start("weigh channels", len(rows))
     scores = importance.by_taylor(network, channels, train.images[rows], train.labels[rows], ctx.progress.advance)
     ctx.progress.finish()

@@ -96,17 +96,19 @@ def _kept(bundle: Bundle, config: PruneOutputsConfig, ctx: Context) -> list[int]
     labels = bundle.labels
     named: set[int] = set()
     skipped: list[str] = []
+    keys: list[str] = []
     for key in WAYS:
         value = getattr(config, key)
         if not value:
             continue
         found = places_of(read_names(value, key) if key.endswith("_file") else value, labels)
+        keys.append(key)
         if config.unknown == "refuse":
             refuse_unknown(key, found.unknown, labels)
         named |= set(found.places)
         skipped += found.unknown
     if not named:
-        refuse_unknown("of what was named", skipped, labels)
+        refuse_unknown(" and ".join(keys), skipped, labels)
         raise RequestError("No class was named.", config.lacking())
     if skipped:
         ctx.warn(f"{len(skipped)} names are no classes of the bundle and were skipped: {listed(skipped)}.")

@@ -142,7 +142,7 @@ def swap_activation(bundle: Bundle, config: SwapActivationConfig, ctx: Context) 
             ctx.warn(f"{what}: {why}. Blocks that stay swapped: {before} of {sum(one.blocks for one in tasks)}.")
             break
         good = reached.network
-    if good is not network and rows[-1]["kept"] and config.final_epochs:
+    if good is not network and config.final_epochs:
         last = replace(ward, config=config.model_copy(update={"epochs": config.final_epochs, "stages": 1}))
         final = last.recover(good, (), ctx, "final")
         good, rows = final.network, [*rows, {"end": "all", "top1": final.facts["top1"]}]
@@ -226,15 +226,14 @@ def _swapped(network: keras.Model, task: _Task, ward: Ward, config: SwapActivati
 
 
 def _changed(network: keras.Model, task: _Task, target: Target, ward: Ward, ctx: Context) -> keras.Model:
-    import numpy as np
-
     from featherlite.models.surgery.activations import swap_activations
     from featherlite.models.surgery.squeeze_excite import mean_gates, remove_squeeze_excite
+    from featherlite.shrink.chosen import drawn
 
     changed = swap_activations(network, task.gates, "hard_sigmoid") if task.gates else network
     changed = swap_activations(changed, task.swaps, target) if task.swaps else changed
     if not task.removed:
         return changed
-    rows = np.random.default_rng(ctx.seed).permutation(len(ward.train.labels))[:GATE_PHOTOS]
-    gains = mean_gates(network, task.removed, ward.train.images[np.sort(rows)])
+    rows = drawn(len(ward.train.labels), GATE_PHOTOS, ctx.seed, "measure squeeze-excite on")
+    gains = mean_gates(network, task.removed, ward.train.images[rows])
     return remove_squeeze_excite(changed, task.removed, gains)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from featherlite.shrink.chosen import ChosenPhotos
+from featherlite.shrink.chosen import ChosenPhotos, drawn
 from featherlite.shrink.selective import SelectiveConfig, settled
 
 if TYPE_CHECKING:
@@ -84,8 +84,8 @@ def importance(
     outgoing = {name: np.linalg.norm(network.get_layer(name).get_weights()[0], axis=1) for name in hidden.readers}
     if config.score == "magnitude":
         return {}, _incoming(network, hidden) * np.sqrt(sum(size**2 for size in outgoing.values()))
-    rows = np.random.default_rng([seed, RANKED]).permutation(len(images))[: config.score_photos]
-    moments = _moments(network, hidden, images, np.sort(rows))
+    rows = drawn(len(images), config.score_photos, [seed, RANKED], "rank units by")
+    moments = _moments(network, hidden, images, rows)
     total = np.zeros(hidden.units)
     means = {}
     for name, (mean, square) in moments.items():

@@ -170,6 +170,8 @@ def test_an_interrupted_pruning_ends_alike(color_bundle: Bundle, make_context: A
     head = network.get_layer("head_logits")
     head.set_weights([np.roll(value, 1, axis=-1) for value in head.get_weights()])  # there is something to learn
     color_bundle = color_bundle.with_network(network_bytes(network))
-    _, told, _ = interrupted(make_context, lambda ctx: pruned(color_bundle, ctx, **options), "train", 3)
+    _, told, left = interrupted(make_context, lambda ctx: pruned(color_bundle, ctx, **options), "train", 3)
+    assert "round-1.keras" in left
+    assert "round-2.keras" not in left
     told = told["prune_channels"]
     assert told["rounds"][-1]["top1"] > told["rounds"][0]["top1_cut"], "training counted"

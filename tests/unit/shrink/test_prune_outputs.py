@@ -97,7 +97,7 @@ def test_requests_that_cannot_be_met(color_bundle: Bundle, make_context: Any, tm
 
     refused(r"drop: the bundle has no class 'gren'\. Did you mean 'green'\?", drop=["gren"])
     refused(r"no class 'x' \(and 1 more names\)\. The bundle's classes are 'blue', 'green', 'red'", drop=["x", "y"])
-    refused("no class 'violet'", keep=["violet"], unknown="skip")
+    refused("keep: the bundle has no class 'violet'", keep=["violet"], unknown="skip")
     refused("Of 3 classes no class would stay", drop=["blue", "green", "red"])
     refused("Of 3 classes only 'red' would stay, and a classifier needs two", drop=["blue", "green"])
     refused("only 'red' would stay", keep=["red"])

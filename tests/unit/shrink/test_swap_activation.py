@@ -80,8 +80,10 @@ def kinds(bundle: Bundle) -> dict[str, str]:
 def test_without_training_photos_no_block_can_be_taught(bundle: Bundle, make_context: Any) -> None:
     rows = [row for row in read_splits(bundle).rows() if row[4] != "train"]
     untrained = bundle.with_files({"splits.parquet": write_splits(Splits.from_rows(rows))})
-    with pytest.raises(DataError, match="no training photos to teach blocks"):
+    with pytest.raises(DataError, match="no photos to teach blocks their former outputs on"):
         run(untrained, make_context())
+    with pytest.raises(DataError, match="no photos to measure squeeze-excite on"):
+        run(untrained, make_context(), squeeze_excite="remove")
 
 
 def test_block_by_block_in_order(bundle: Bundle, make_context: Any) -> None:
@@ -298,7 +300,9 @@ def test_an_activation_that_is_not_there_is_refused(bundle: Bundle, color_bundle
 def test_an_interrupted_swap_ends_alike(what: str, after: int, bundle: Bundle, make_context: Any) -> None:
     """Bit for bit: stopped while the second group matches, or while it learns the labels again."""
     options = {"epochs": 1, "stages": 1, "at_once": 2, "final_epochs": 2}
-    _, told, _ = interrupted(make_context, lambda ctx: run(bundle, ctx, **options), what, after)
+    _, told, left = interrupted(make_context, lambda ctx: run(bundle, ctx, **options), what, after)
+    assert "swap-1.keras" in left
+    assert "swap-2.keras" not in left
     rows = told["swap_activation"]["blocks"]
     assert [row["end"] for row in rows] == ["b_add", "c_add", "all"]
     assert all(len(row["stages"]) == 1 for row in rows[:2])
