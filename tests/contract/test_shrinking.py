@@ -151,23 +151,16 @@ def test_an_artefact_of_a_network_regularized_for_int8(
     graph: str, built: Callable[[str, bool], Bundle], tmp_path: Path
 ) -> None:
     bundle = built(graph, False)
-    course: dict[str, Any] = {
-        "head_epochs": 0,
-        "epochs": 2,
-        "batch": 8,
-        "rate": 0.01,
-        "ema": "none",
-        "cosine": "absolute",
-    }
+    course = {"head_epochs": 0, "epochs": 4, "batch": 8, "patience": 0, "cosine": "absolute"}
     trained, again = (walked("train", bundle, bundle, **course) for _ in range(2))
     assert again.read("model.keras") == trained.read("model.keras")
     assert trained.read("model.keras") != bundle.read("model.keras"), "something was learned"
     made, again = quantized(trained, bundle), quantized(trained, bundle)
-    follows(made, bundle)
+    assert made.labels == bundle.labels
     assert made.read("model.keras") == trained.read("model.keras"), "the float network goes on"
-    assert made.read("exports/int8/model.tflite") == again.read("exports/int8/model.tflite")
     made.save(tmp_path / "saved")
-    follows(Bundle.open(tmp_path / "saved"), bundle)
+    for other in (again, Bundle.open(tmp_path / "saved")):
+        assert other.read("exports/int8/model.tflite") == made.read("exports/int8/model.tflite")
 
 
 @pytest.mark.slow
