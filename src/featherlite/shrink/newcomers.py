@@ -38,8 +38,7 @@ def find_newcomers(bundle: Bundle, asked: Sequence[str], folder: Path | None, ct
     """The classes under the run's photos (or under `folder`) that the bundle lacks; only `asked` where some are named.
 
     They are shared out as the bundle's split was set up, or where its patterns do not fit them, in the same shares.
-    What shows the same picture as a photo of the bundle, or is of
-    its group, goes to that one's side.
+    What shows the same picture as a photo of the bundle, or is of its group, goes to that one's side.
 
     Raises:
         RequestError: there is no new class, or a named one is none.
