@@ -276,6 +276,10 @@ def test_it_stops_at_the_last_good_block(color_bundle: Bundle, make_context: Any
         in ctx.details["warnings"][-1]
     )
     assert "Blocks that stay swapped: 1 of 2." in ctx.details["warnings"][-1]
+    ctx = make_context()
+    run(came, ctx, **options, final_epochs=1)
+    assert ctx.details["swap_activation"]["blocks"][-1]["end"] == "all", "what stays swapped is trained with labels"
+    assert ctx.details["parts"]["final-1"]["fit"]["epochs"] == 1
     assert run(came, make_context(), **options, begin="end") is came
     assert run(came, make_context(), max_drop=0.1, order="all_at_once", match_epochs=5) is came
 
