@@ -10,9 +10,9 @@ from functools import cached_property
 from typing import Any, Self
 
 from featherlite.bundle import Bundle
-from featherlite.errors import BundleError, MissingExtraError
+from featherlite.errors import BundleError, DataError, MissingExtraError
 
-__all__ = ["SPLITS", "Splits", "pyarrow_modules", "read_splits", "write_splits"]
+__all__ = ["SPLITS", "Splits", "no_training_photos", "pyarrow_modules", "read_splits", "write_splits"]
 
 SPLITS = ("train", "val", "calibration", "test")
 FILE = "splits.parquet"
@@ -56,6 +56,14 @@ class Splits:
     def counts(self) -> dict[str, int]:
         """How many photos each split has; all four are named."""
         return {name: self.split.count(name) for name in SPLITS}
+
+
+def no_training_photos(purpose: str) -> DataError:
+    """The error that the train split is empty, to be raised by who has the `purpose`, as "to train on"."""
+    return DataError(
+        f"The train split has no photos {purpose}.",
+        "Leave more to it: lower split.val, split.calibration or split.test.",
+    )
 
 
 def write_splits(splits: Splits) -> bytes:

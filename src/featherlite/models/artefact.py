@@ -208,6 +208,12 @@ def _check_fit(bundle: Bundle, model: Any) -> None:
         raise ExportError(f"The network takes {taken} (height, width, channels), but preprocess.json makes {needed}.")
     if model.output_shape[-1] != len(bundle.labels):
         raise ExportError(f"The network has {model.output_shape[-1]} outputs for {len(bundle.labels)} labels.")
+    for layer in model.layers:
+        if not all(np.isfinite(weight).all() for weight in layer.get_weights()):
+            raise ExportError(
+                f"The layer '{layer.name}' has weights that are not finite.",
+                "Train the network again; a lower rate or clip_norm keeps weights from growing without end.",
+            )
 
 
 def _golden(bundle: Bundle, model: Any, data: bytes) -> bytes:

@@ -114,7 +114,7 @@ def _refuse_other(config: QuantizeConfig, scheme: Scheme) -> None:
                 f"{key} does not fit: the network came with {QUANTIZATION}, whose ranges it was trained for.",
                 f"Leave {key} out, or quantize the bundle from before that training.",
             )
-    if config.kernels not in (fields["kernels"].default, scheme.kernels):
+    if "kernels" in config.model_fields_set and config.kernels != scheme.kernels:
         raise RequestError(
             f"kernels='{config.kernels}' does not fit: the network was trained with kernels='{scheme.kernels}'.",
             "Leave kernels out.",

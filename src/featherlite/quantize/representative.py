@@ -74,13 +74,11 @@ def representative_set(
         DataError: the training split is empty, or the chosen photos are all of one plain color.
     """
     from featherlite.data.photos import load_photos
+    from featherlite.data.splits import no_training_photos
 
     photos = load_photos(bundle, "train", ctx)
     if not len(photos.labels):
-        raise DataError(
-            "The training split has no photos to draw a representative set from.",
-            "Leave more to it: lower split.val, split.calibration or split.test.",
-        )
+        raise no_training_photos("to draw a representative set from")
     chosen = balanced_choice(photos.labels, count, seed)
     shown, classes = len(np.unique(photos.labels[chosen])), len(bundle.labels)
     if shows_ranges and shown < classes:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from featherlite.errors import DataError
+from featherlite.data.splits import no_training_photos
 
 __all__ = ["ChosenPhotos", "drawn"]
 
@@ -21,10 +21,7 @@ def drawn(there: int, most: int, seed: int | Sequence[int] | np.random.Generator
         DataError: there are none.
     """
     if not there:
-        raise DataError(
-            f"The train split has no photos to {what}.",
-            "Leave more to it: lower split.val, split.calibration or split.test.",
-        )
+        raise no_training_photos(f"to {what}")
     return np.sort(np.random.default_rng(seed).permutation(there)[:most])
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
-from featherlite.errors import DataError
+from featherlite.data.splits import no_training_photos
 from featherlite.models.stepwise import stepwise
 from featherlite.preprocess import network_input
 
@@ -57,10 +57,7 @@ class Statistics:
         if not self._layers:
             return
         if not len(rows):
-            raise DataError(
-                "There are no training photos to estimate BatchNorm's statistics from.",
-                "Leave more to it: lower split.val, split.calibration or split.test.",
-            )
+            raise no_training_photos("to estimate BatchNorm's statistics from")
         size = min(batch, PHOTOS, len(rows))
         used = rows[: min(PHOTOS, len(rows)) // size * size].reshape(-1, size)
         sums = [np.zeros(layer.moving_mean.shape, np.float64) for layer in self._layers for _ in range(2)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
+from featherlite.data.splits import no_training_photos
 from featherlite.errors import DataError, RequestError
 from featherlite.training.config import FitConfig
 from featherlite.training.guide import Guide, check_guide
@@ -25,9 +26,7 @@ def check_photos(network: keras.Model, train: PhotoSet, val: PhotoSet | None, *,
         DataError: no training photo, or photos that do not match the network's input or classes.
     """
     if len(train.labels) == 0:
-        raise DataError(
-            "The train split has no photos.", "Leave more to it: lower split.val, split.calibration or split.test."
-        )
+        raise no_training_photos("to train on")
     shape, outputs = tuple(network.input_shape[1:]), network.output_shape[-1]
     for photos in (train, val):
         if photos is None:

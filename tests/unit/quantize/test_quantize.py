@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from featherlite.bundle import Bundle
-from featherlite.errors import BundleError
+from featherlite.errors import BundleError, ExportError
 from featherlite.models.golden import draw_inputs, read_golden
 from featherlite.models.network import load_network, network_bytes
 from featherlite.quantize.post_training import prepare
@@ -100,3 +100,6 @@ def test_a_network_that_answers_no_numbers_is_refused(
     broken = color_bundle.with_network(network_bytes(network))
     with pytest.raises(BundleError, match="The layer 'head_logits' puts out values that are not finite"):
         quantize(broken, QuantizeConfig(photos=9, correct=correct), make_context())
+    for scheme in ("int16x8", "int8-weights", "float16"):
+        with pytest.raises(ExportError, match="The layer 'head_logits' has weights that are not finite"):
+            quantize(broken, QuantizeConfig(scheme=scheme), make_context())

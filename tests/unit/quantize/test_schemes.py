@@ -126,6 +126,8 @@ def test_given_ranges_are_taken_exactly_and_nothing_else_is_done(
             made(bundle, make_context(), **settings)
     with pytest.raises(RequestError, match="trained with kernels='channel'"):
         made(with_scheme(color_bundle, Scheme(activations=ranges, method="trained")), make_context(), kernels="tensor")
+    with pytest.raises(RequestError, match="trained with kernels='tensor'"):
+        made(bundle, make_context(), kernels="channel")
 
 
 def test_a_trained_network_keeps_its_kernels_in_every_form(color_bundle: Bundle, make_context: MakeContext) -> None:

@@ -59,7 +59,7 @@ def test_sizes_are_walked_down_and_up(color_bundle: Bundle, make_context: Any) -
 def test_without_training_photos_there_are_no_statistics(color_bundle: Bundle, make_context: Any) -> None:
     rows = [row for row in read_splits(color_bundle).rows() if row[4] != "train"]
     untrained = with_norm(color_bundle).with_files({"splits.parquet": write_splits(Splits.from_rows(rows))})
-    with pytest.raises(DataError, match="no training photos to estimate BatchNorm's statistics from"):
+    with pytest.raises(DataError, match="train split has no photos to estimate BatchNorm's statistics from"):
         run(untrained, make_context(), epochs=0)
 
 
