@@ -33,6 +33,21 @@ FRAMES = "golden frames"
 UNRUN = "runtimes"
 """What an artefact fails that none of the runtimes asked for can run."""
 
+UNABLE = "TensorFlow Lite Micro"
+"""What an artefact fails that this runtime has no kernels for."""
+
+MADE = "files"
+"""What an artefact fails that is not what the bundle says of it."""
+
+_SMALLER = "Build a smaller network (build.input_px, build.width, build.cut), or shrink it further."
+_HINTS = dict.fromkeys(BUDGETS, _SMALLER) | {
+    FRAMES: "Quantize or export again: its golden vectors were made with another preprocessing.",
+    UNRUN: "Add 'litert' to verify.runtimes, which runs every artefact.",
+    UNABLE: "Replace what it lacks (swap_activation, build.pool), or leave 'tflm' out of verify.runtimes.",
+    MADE: "Quantize or export again: the artefact is not of this bundle as it is now.",
+}
+"""What to do, by the cause that a failure begins with."""
+
 FLOAT_TOLERANCE = 1e-3
 """How far a float artefact may be from its golden vectors, as a share of their range: processors differ in rounding."""
 
@@ -121,16 +136,10 @@ def budget_failures(needed: Mapping[str, tuple[int | None, int | None]]) -> list
 def remedy(failures: Sequence[str]) -> str:
     """What to do about these failures of artefacts: sizes and answers have different remedies."""
     causes = [failure.partition(":")[0] for failure in failures]
-    said = []
-    if any(cause in BUDGETS for cause in causes):
-        said.append("Build a smaller network (build.input_px, build.width, build.cut), or shrink it further.")
-    if FRAMES in causes:
-        said.append("Quantize or export again: its golden vectors were made with another preprocessing.")
-    if UNRUN in causes:
-        said.append("Add 'litert' to verify.runtimes, which runs every artefact.")
-    if not all(cause in (*BUDGETS, FRAMES, UNRUN) for cause in causes):
+    said = [hint for cause, hint in _HINTS.items() if cause in causes]
+    if not all(cause in _HINTS for cause in causes):
         said.append("See which layers lose it (featherlite quantization), try quantize.ranges=mse, or quantize_aware.")
-    return " ".join(said)
+    return " ".join(dict.fromkeys(said))
 
 
 def frame_failures(expected: NDArray[np.uint8], made: NDArray[np.uint8]) -> list[str]:
@@ -162,14 +171,14 @@ def identity_failures(
     """
     failures = []
     if export.get("sha256") != hashlib.sha256(data).hexdigest():
-        failures.append("model.tflite is not the file that export.json describes")
+        failures.append(f"{MADE}: model.tflite is not the file that export.json describes")
     if export.get("network_sha256") != hashlib.sha256(network).hexdigest():
-        failures.append("it was made from another network than the bundle's")
+        failures.append(f"{MADE}: it was made from another network than the bundle's")
     for name, found, wanted in inside:
         if found is None:
-            failures.append(f"it has no {name} inside")
+            failures.append(f"{MADE}: it has no {name} inside")
         elif found != wanted:
-            failures.append(f"the {name} inside it is not the bundle's")
+            failures.append(f"{MADE}: the {name} inside it is not the bundle's")
     return failures
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,7 @@ __all__ = [
     "measure",
     "measure_verified",
     "predict_logits",
+    "refused_by_tflm",
     "with_scores",
 ]
 
@@ -135,6 +137,12 @@ def export_facts(bundle: Bundle, name: str) -> dict[str, Any]:
     if not isinstance(facts, dict):
         raise BundleError(f"{path} must hold an object.", "Run the step 'quantize' or 'export' again.")
     return facts
+
+
+def refused_by_tflm(facts: Mapping[str, Any]) -> str:
+    """Why TensorFlow Lite Micro does not run an export, as its export.json says; empty where it may."""
+    said = facts.get("tflm")
+    return str(said.get("why") or "") if isinstance(said, dict) else ""
 
 
 def measure(bundle: Bundle, photos: PhotoSet | None) -> Measure:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from featherlite.bundle import Bundle
 from featherlite.errors import BundleError, ExportError, MissingExtraError, RequestError, VerificationError
@@ -54,6 +54,14 @@ class VerifyConfig(StepConfig):
     """largest int8 artefact that fits the device"""
     max_arena_bytes: int | None = Field(None, ge=1)
     """largest working memory in TensorFlow Lite Micro that fits the device"""
+
+    @model_validator(mode="after")
+    def _is_compared(self) -> VerifyConfig:
+        for key in ("max_lsb", "max_lsb_default"):
+            asked = getattr(self, key) != type(self).model_fields[key].default
+            if asked and self.runtimes is not None and "litert_reference" not in self.runtimes:
+                raise ValueError(f"{key} does nothing without litert_reference among the runtimes")
+        return self
 
 
 @dataclass(frozen=True)
@@ -145,10 +153,11 @@ class _Verification:
 
     def of(self, name: str) -> tuple[dict[str, Any], NDArray[np.float32] | None]:
         """The entry of one export in verify.json, and its logits float32 [n, classes] where it ran."""
-        from featherlite.evaluate.checks import BUDGETS, budget_failures, identity_failures
+        from featherlite.evaluate.checks import MADE, identity_failures
         from featherlite.evaluate.measure import artefact_bytes, export_facts
         from featherlite.models.artefact import LABELS, PREPROCESS, labels_text, ops_of, tensor_document
         from featherlite.runtime.flatbuffer import inspect, read_metadata
+        from featherlite.runtime.order import INTEGERS
 
         data = artefact_bytes(self.bundle, name)
         export = export_facts(self.bundle, name)
@@ -158,11 +167,10 @@ class _Verification:
         failures = identity_failures(export, data, self.bundle.read("model.keras"), inside)
         int8 = export.get("dtype") == "int8"
         if int8 and not facts.int8_only:
-            failures.append(f"not int8 throughout: {'; '.join(facts.not_int8[:6])}")
-        rows, logits, arena = self._run(name, data, facts, str(export.get("dtype")), failures)
-        if int8:
-            needed = ((len(data), self.config.max_flash_bytes), (arena, self.config.max_arena_bytes))
-            failures += budget_failures(dict(zip(BUDGETS, needed, strict=True)))
+            failures.append(f"{MADE}: not int8 throughout: {'; '.join(facts.not_int8[:6])}")
+        rows, logits, arena = self._run(name, data, facts, export, failures)
+        if export.get("dtype") in INTEGERS:
+            failures += self._too_large(name, facts, len(data), arena)
         entry = {
             "name": name,
             "bytes": len(data),
@@ -180,17 +188,33 @@ class _Verification:
         }
         return entry, logits
 
+    def _too_large(self, name: str, facts: ArtefactFacts, size: int, arena: int | None) -> list[str]:
+        """What does not fit the device; of a limit that nothing could be held against, a warning tells."""
+        from featherlite.evaluate.checks import BUDGETS, budget_failures
+        from featherlite.models.memory_plan import activation_bytes
+
+        limit = self.config.max_arena_bytes
+        least = activation_bytes(facts) if arena is None else arena  # an arena is larger than the activations
+        if limit is not None and arena is None and least <= limit:
+            self.ctx.warn(
+                f"max_arena_bytes was not checked for exports/{name}: only TensorFlow Lite Micro tells its arena, "
+                "and it did not run there."
+            )
+        needed = ((size, self.config.max_flash_bytes), (least, limit))
+        return budget_failures(dict(zip(BUDGETS, needed, strict=True)))
+
     def _run(
-        self, name: str, data: bytes, facts: ArtefactFacts, dtype: str, failures: list[str]
+        self, name: str, data: bytes, facts: ArtefactFacts, export: dict[str, Any], failures: list[str]
     ) -> tuple[dict[str, Any], NDArray[np.float32] | None, int | None]:
         """Rows by runtime, the logits that count, and the arena; what fails is added to `failures`."""
         from featherlite.evaluate.checks import compare
-        from featherlite.evaluate.measure import dequantized
+        from featherlite.evaluate.measure import dequantized, refused_by_tflm
         from featherlite.history import wilson
         from featherlite.runtime.order import INTEGERS, speaking_order
 
+        dtype = str(export.get("dtype"))
         int8, integers = dtype == "int8", dtype in INTEGERS
-        raw, arena = self._outputs(name, data, integers, failures)
+        raw, arena = self._outputs(name, data, integers, refused_by_tflm(export) if integers else "", failures)
         labels, n, split = self.photos.labels, len(self.photos.labels), self.photos.split
         hits = int((self.network.argmax(axis=1) == labels).sum())
         rows: dict[str, Any] = {"keras": {"top1": wilson(hits, n, split).model_dump(), "agreement": 1.0, "max_lsb": 0}}
@@ -217,10 +241,10 @@ class _Verification:
         return Bounds(config.max_lsb, default, config.min_agreement, config.max_loss)
 
     def _outputs(
-        self, name: str, data: bytes, integers: bool, failures: list[str]
+        self, name: str, data: bytes, integers: bool, refused: str, failures: list[str]
     ) -> tuple[dict[str, NDArray[Any]], int | None]:
         """What each runtime puts out for all photos, int8 or float32 [n, classes], and TFLM's arena."""
-        from featherlite.evaluate.checks import UNRUN, frame_failures, golden_failures
+        from featherlite.evaluate.checks import UNABLE, UNRUN, frame_failures, golden_failures
         from featherlite.evaluate.measure import artefact_raw, cores
         from featherlite.models.golden import read_golden
         from featherlite.runtime.interpreter import TFLMRuntime, open_runtime
@@ -231,7 +255,10 @@ class _Verification:
             failures += frame_failures(golden.inputs, made)
         # The reference kernels, which are slow, stand for a microcontroller, and that takes integers alone.
         able = self.runtimes if integers else tuple(which for which in self.runtimes if which == "litert")
-        if not able:
+        if refused and "tflm" in able:
+            able = tuple(which for which in able if which != "tflm")
+            failures.append(f"{UNABLE}: {refused}")
+        elif not able:
             failures.append(f"{UNRUN}: none of those asked for ({', '.join(self.runtimes)}) runs it")
         outputs: dict[str, NDArray[Any]] = {}
         arena = None

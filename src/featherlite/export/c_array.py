@@ -7,7 +7,6 @@ from typing import Literal
 from pydantic import Field
 
 from featherlite.bundle import Bundle
-from featherlite.errors import ExportError
 from featherlite.step import Context, StepConfig, step
 
 PACKAGE = "c-array"
@@ -37,8 +36,6 @@ def c_array(bundle: Bundle, config: CArrayConfig, ctx: Context) -> Bundle:
     from featherlite.models.golden import read_golden
 
     data, facts = artefact_to_pack(bundle)
-    if refused := bundle.read_json(f"exports/{PACKED}/export.json").get("tflm", {}).get("why"):
-        raise ExportError(f"TensorFlow Lite Micro does not run exports/{PACKED}: {refused}")
     arena = arena_of(bundle, PACKED, facts)
     if not arena.measured:
         ctx.warn("The arena size in the C header is an estimate; after the step 'verify' it is the measured one.")

@@ -25,7 +25,8 @@ def edge_impulse(bundle: Bundle, config: EdgeImpulseConfig, ctx: Context) -> Bun
     """The bundle with exports/edge-impulse: upload.tflite, labels.txt, parameters.json and README.txt.
 
     Raises:
-        ExportError: a class name cannot stand in a line of names, or the network cannot be fed exactly by Edge Impulse.
+        ExportError: a class name cannot stand in a line of names, the network cannot be fed exactly by Edge Impulse, or
+            TensorFlow Lite Micro, which Edge Impulse builds on, does not run it.
         BundleError: the artefact is damaged, or breaks featherlite's contract.
     """
     from featherlite.export.arena import arena_of

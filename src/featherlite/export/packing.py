@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from featherlite.bundle import Bundle
-from featherlite.errors import BundleError
+from featherlite.errors import BundleError, ExportError
+from featherlite.evaluate.measure import export_facts, refused_by_tflm
 from featherlite.models.artefact import PACKED
-from featherlite.runtime.flatbuffer import ArtefactFacts, contract_fault, inspect
+from featherlite.runtime.flatbuffer import ArtefactFacts, OpFacts, contract_fault, inspect
 
 __all__ = ["artefact_to_pack", "with_package"]
 
@@ -17,6 +18,7 @@ def artefact_to_pack(bundle: Bundle) -> tuple[bytes, ArtefactFacts]:
 
     Raises:
         BundleError: it is damaged, breaks featherlite's contract, or does not fit the bundle's labels.
+        ExportError: TensorFlow Lite Micro lacks an operation of it, or does not have it in int8.
     """
     data = bundle.read(f"exports/{PACKED}/model.tflite")
     facts = inspect(data)
@@ -25,9 +27,19 @@ def artefact_to_pack(bundle: Bundle) -> tuple[bytes, ArtefactFacts]:
         fault = f"it takes {facts.input.dtype} instead of int8"
     if fault is None and facts.output.shape[1] != len(bundle.labels):
         fault = f"it has {facts.output.shape[1]} outputs for {len(bundle.labels)} labels"
+    if fault is None and any(_has_scales(facts, op) for op in facts.ops):
+        fault = "a dense layer has a scale for each output, which many a library for boards takes for one scale of all"
     if fault:
         raise BundleError(f"exports/{PACKED} cannot be packed: {fault}.", "Run the step 'quantize' again.")
+    if refused := refused_by_tflm(export_facts(bundle, PACKED)):
+        raise ExportError(f"TensorFlow Lite Micro does not run exports/{PACKED}: {refused}")
     return data, facts
+
+
+def _has_scales(facts: ArtefactFacts, op: OpFacts) -> bool:
+    """Whether an operation is a dense layer's with more than one scale, as earlier versions quantized them."""
+    kernel = op.inputs[1] if len(op.inputs) > 1 else -1
+    return op.name == "FULLY_CONNECTED" and kernel >= 0 and facts.tensors[kernel].channels > 1
 
 
 def with_package(bundle: Bundle, name: str, files: Mapping[str, bytes]) -> Bundle:

@@ -26,6 +26,11 @@ from featherlite.runtime.worker import FAILURE
 Photos = NDArray[np.uint8]
 
 KERNELS = ("Conv2D", "Conv2DTranspose", "Dense", "DepthwiseConv2D")
+ONE_SCALE_IN_DENSE = True
+"""A dense kernel has one scale whatever the others have: TensorFlow Lite Micro took a scale for each output only from
+September 2024 on, and what is shipped for boards is older. It refuses such a kernel
+(https://github.com/tensorflow/tflite-micro/pull/2602), or takes the first output's scale for all and answers wrongly.
+"""
 
 
 def _load(path: str) -> Any:
@@ -106,6 +111,7 @@ def _converter(model: Any, form: str, kernels: str, photos: Photos | None) -> An
         return converter
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter._experimental_disable_per_channel = kernels == "tensor"
+    converter._experimental_disable_per_channel_quantization_for_dense_layers = ONE_SCALE_IN_DENSE
     if form == "float16":
         converter.target_spec.supported_types = [tf.float16]
     if form in ("float16", "int8-weights"):
@@ -133,7 +139,14 @@ def _prescribed(converter: Any, order: dict[str, Any], layers: Sequence[str]) ->
     converter._experimental_calibrate_only = True
     calibrated, absent = prescribe(converter.convert(), order["ranges"], layers)
     per_tensor = order["kernels"] == "tensor"
-    return bytes(mlir_quantize(calibrated, per_tensor, input_data_type=tf.int8, output_data_type=tf.int8)), absent
+    made = mlir_quantize(
+        calibrated,
+        per_tensor,
+        input_data_type=tf.int8,
+        output_data_type=tf.int8,
+        disable_per_channel_for_dense_layers=ONE_SCALE_IN_DENSE,
+    )
+    return bytes(made), absent
 
 
 def main(network: str, artefact: str, order_file: str) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+import zlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,6 +69,10 @@ def pack_golden(golden: Golden) -> bytes:
     return stream.getvalue()
 
 
+_DAMAGED = (OSError, ValueError, KeyError, EOFError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error)
+"""What numpy and zipfile raise over a file that is none of theirs, broken inside, encrypted or of absurd sizes."""
+
+
 def read_golden(content: bytes, where: str = "golden.npz") -> Golden:
     """The vectors of a golden.npz.
 
@@ -78,11 +83,11 @@ def read_golden(content: bytes, where: str = "golden.npz") -> Golden:
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             inputs, outputs, logits = (arrays[name] for name in ("inputs", "outputs", "logits"))
             frames = arrays.get("frames")
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except _DAMAGED as error:
         raise BundleError(f"{where} cannot be read ({error}).", "Export again.") from None
     fits = inputs.dtype == np.uint8 and inputs.ndim == 4 and outputs.ndim == logits.ndim == 2
     fits &= frames is None or (frames.dtype == np.uint8 and frames.shape == inputs.shape)
-    if not fits or not len(inputs) == len(outputs) == len(logits):
+    if not fits or not 0 < len(inputs) == len(outputs) == len(logits):
         shapes = ", ".join(f"{array.dtype} {list(array.shape)}" for array in (inputs, outputs, logits))
         raise BundleError(f"{where} does not hold inputs, outputs and logits that belong together: {shapes}.")
     return Golden(inputs, outputs, logits, frames)

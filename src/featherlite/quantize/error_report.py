@@ -207,7 +207,7 @@ class _Study:
         advised = made.layers
         if not is_sound(made):
             advised = tuple(one.model_copy(update={"remedy": remedy(one, facts)}) for one in made.layers)
-        return made.model_copy(update={"verdict": verdict(made), "layers": advised})
+        return made.model_copy(update={"verdict": verdict(made, facts), "layers": advised})
 
     def _error(self, place: Place, whole: float) -> LayerError:
         tally, layer = self.tallies[place.layer], self.layers[place.layer]

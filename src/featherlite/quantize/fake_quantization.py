@@ -211,7 +211,7 @@ class FakeSwish(keras.layers.Layer):  # type: ignore[misc]
 
 
 class _FakeKernel(keras.layers.Layer):  # type: ignore[misc]
-    """Base: a layer whose kernel is rounded; `kernels` says whether each output channel has a scale of its own."""
+    """Base: a layer whose kernel is rounded; `kernels` says whether each channel of a convolution has its own scale."""
 
     own_axes: tuple[int, ...] | None = None
     """The axes that one output channel spans; all but the last by default."""
@@ -284,7 +284,11 @@ class FakeDepthwiseConv2D(_FakeKernel, keras.layers.DepthwiseConv2D):  # type: i
 
 
 class FakeDense(_FakeKernel, keras.layers.Dense):  # type: ignore[misc]
-    """A dense layer with a rounded kernel."""
+    """A dense layer with a rounded kernel: one scale for all of it, as every artefact has it (`convert_worker`)."""
+
+    def axes(self) -> tuple[int, ...]:
+        """Both."""
+        return (0, 1)
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:  # noqa: ARG002 - the signature of its base
         """As the plain layer."""

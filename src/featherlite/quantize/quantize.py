@@ -21,7 +21,7 @@ class QuantizeConfig(StepConfig):
     scheme: Literal["int8", "int8-weights", "int16x8", "float16"] = "int8"
     """int8: all of it; int8-weights: weights alone; int16x8: int16 activations; float16: weights at half the size"""
     kernels: Literal["channel", "tensor"] = "channel"
-    """a scale for each output channel of a kernel, or one for all of it"""
+    """a scale for each output channel of a convolution, or one for all of its kernel, as dense kernels always have"""
     ranges: str = "minmax"
     """how the range of an int8 activation is chosen: minmax, percentile, mse or entropy"""
     percentile: float = Field(99.99, ge=50, le=100)

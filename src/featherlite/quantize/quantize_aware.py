@@ -29,7 +29,8 @@ class QuantizeAwareConfig(TaughtConfig):
     """What is rounded, how the ranges move, and how the network is trained meanwhile."""
 
     kernels: Literal["channel", "tensor"] = Field(
-        "channel", description="whether each output channel of a kernel has a scale of its own, or all share one"
+        "channel",
+        description="whether each channel of a convolution has a scale of its own, or all of a kernel share one",
     )
     ranges: Literal["minmax", "mse", "entropy"] = Field(
         "minmax", description="how the ranges of the activations are chosen at the start; as for quantize"

@@ -49,34 +49,37 @@ def is_sound(report: ErrorReport) -> bool:
     return report.agreement == 1.0 and report.logits_snr_db >= QUIET_DB
 
 
-def verdict(report: ErrorReport) -> str:
-    """The whole in a sentence or two."""
+def verdict(report: ErrorReport, facts: Mapping[str, Any]) -> str:
+    """The whole in a sentence or two. `facts` is export.json."""
     same = f"The artefact names {report.agreement:.1%} of {report.photos:,} photos as the float network does"
     ratio = f"its logits have {report.logits_snr_db:.0f} dB of signal to noise"
     if is_sound(report):
         return f"{same}, and {ratio}: there is nothing to mend."
     harmful = [one for one in report.worst(len(report.layers)) if one.harm >= HARMFUL]
     if not harmful:
-        return f"{same}, and {ratio}. No single layer stands out. {_together(report)}"
+        return f"{same}, and {ratio}. No single layer stands out. {_together(report, facts)}"
     names = ", ".join(f"'{one.layer}'" for one in harmful[:3])
     share = sum(one.harm for one in harmful[:3])
     few = "One layer brings" if len(harmful) == 1 else f"{min(3, len(harmful))} layers bring"
     return f"{same}, and {ratio}. {few} {share:.0%} of that noise: {names}."
 
 
-def _together(report: ErrorReport) -> str:
+def _together(report: ErrorReport, facts: Mapping[str, Any]) -> str:
     """What to do where many layers add a little each: what they have in common is what counts."""
+    trained = _is_trained(facts)
     if any(_is_curved(one) for one in report.layers):
+        again = ", with quantize_aware behind it again," if trained else ""
         return (
             "Its activations have long tops and are stored apart from their convolutions, whose outputs nothing "
-            "bounds: swap_activation to relu6 stores both as one, within 0 to 6."
+            f"bounds: swap_activation to relu6{again} stores both as one, within 0 to 6."
         )
     shares: dict[str, float] = {}
     for one in report.layers:
         for kind in one.operations[-1:]:
             shares[kind] = shares.get(kind, 0.0) + one.harm
     kind, share = max(shares.items(), key=lambda item: item[1], default=("", 0.0))
-    way = "quantize_aware training" if report.export == "int16x8" else _more_steps(trained=False)
+    training = f"{'longer ' if trained else ''}quantize_aware training"
+    way = training if report.export == "int16x8" else _more_steps(trained)
     return f"Many add a little each ({share:.0%} the {kind} operations): {way}."
 
 
@@ -97,10 +100,12 @@ def _clipping(error: LayerError, facts: Mapping[str, Any]) -> str:
 
 def _kernel(error: LayerError, facts: Mapping[str, Any]) -> str:
     rounded = "Its rounded weights bring the noise"
+    # A dense kernel has one scale whatever the others have.
+    shared = facts.get("kernels") == "tensor" and error.operations[-1] != "FULLY_CONNECTED"
     if _is_trained(facts):
-        wider = ", with kernels=channel" if facts.get("kernels") == "tensor" else ""
+        wider = ", with kernels=channel" if shared else ""
         return f"{rounded}: train longer with quantize_aware{wider}."
-    if facts.get("kernels") == "tensor":
+    if shared:
         return f"{rounded}: give each channel its own scale (kernels=channel), or equalize=true."
     if facts.get("corrected") is False and error.operations[-1].endswith("CONV_2D"):
         return f"{rounded}: quantize with correct=true, which makes up for their mean."

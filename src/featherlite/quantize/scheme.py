@@ -19,7 +19,7 @@ SMALLEST: Final = 1e-6
 """The narrowest range: that of a layer which puts out nothing but zeros still needs a scale."""
 
 Kernels = Literal["channel", "tensor"]
-"""Whether each output channel of a kernel has a scale of its own, or all share one."""
+"""Whether each channel of a convolution's kernel has a scale of its own, or all share one, as in dense kernels."""
 
 
 def _sound(limits: tuple[float, float]) -> tuple[float, float]:

@@ -124,5 +124,7 @@ def test_each_kind_of_failure_has_its_remedy() -> None:
     assert remedy([flash]).startswith("Build a smaller network")
     assert "quantization" not in remedy([flash])
     assert remedy(["litert: needs the arena"]).startswith("See which layers lose it")
+    made = identity_failures({"sha256": "", "network_sha256": ""}, b"", b"", [])
+    assert remedy(made) == "Quantize or export again: the artefact is not of this bundle as it is now."
     assert "smaller network" in remedy(["golden vectors: differ", flash])
     assert "featherlite quantization" in remedy(["golden vectors: differ", flash])

@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from featherlite.bundle import Bundle
 from featherlite.errors import BundleError, MissingExtraError, RequestError, VerificationError
@@ -170,8 +171,8 @@ def test_a_float_file_under_the_name_of_int8_fails(exported: Bundle, make_contex
 def test_other_labels_inside_the_artefact_fail(quantized: Bundle, make_context: MakeContext) -> None:
     data = slim(quantized.read("exports/int8/model.tflite"), {"labels.txt": b"red\ngreen\nblue\n"})
     told = failures(changed(quantized, "model.tflite", data), make_context())
-    assert "the labels.txt inside it is not the bundle's" in told
-    assert "it has no preprocess.json inside" in told
+    assert "files: the labels.txt inside it is not the bundle's" in told
+    assert "files: it has no preprocess.json inside" in told
 
 
 def test_a_bound_of_zero_is_kept(quantized: Bundle, make_context: MakeContext) -> None:
@@ -219,6 +220,21 @@ def test_damaged_golden_vectors_are_refused(content: bytes) -> None:
         read_golden(content)
 
 
+def test_hostile_golden_vectors_are_refused() -> None:
+    """A broken stream inside a sound archive, one that says it is encrypted, and one without a single vector."""
+    none = (np.zeros((0, 4, 4, 3), np.uint8), np.zeros((0, 2), np.int8), np.zeros((0, 2), np.float32))
+    sound = pack_golden(Golden(np.zeros((1, 64, 64, 3), np.uint8), np.zeros((1, 2), np.int8), np.zeros((1, 2))))
+    begin = sound.index(b"inputs.npy") + len(b"inputs.npy") + 20  # behind the entry's header
+    broken = sound[:begin] + bytes(byte ^ 0xFF for byte in sound[begin : begin + 12]) + sound[begin + 12 :]
+    first, listed = sound.index(b"PK\x03\x04") + 6, sound.index(b"PK\x01\x02") + 8
+    encrypted = bytearray(sound)
+    encrypted[first] |= 1
+    encrypted[listed] |= 1
+    for content in (broken, bytes(encrypted), pack_golden(Golden(*none))):
+        with pytest.raises(BundleError, match="golden"):
+            read_golden(content)
+
+
 def test_pickled_golden_vectors_are_refused() -> None:
     from featherlite.errors import BundleError
 
@@ -226,3 +242,35 @@ def test_pickled_golden_vectors_are_refused() -> None:
     np.savez(stream, inputs=np.array([{"a": 1}], dtype=object), outputs=np.zeros(1), logits=np.zeros(1))
     with pytest.raises(BundleError, match="cannot be read"):
         read_golden(stream.getvalue())
+
+
+def test_an_arena_that_nothing_told_is_no_pass(quantized: Bundle, make_context: MakeContext) -> None:
+    """Outside TensorFlow Lite Micro only a lower bound of the arena is known."""
+    context = make_context()
+    assert failures(quantized, context, VerifyConfig(runtimes=("litert",), max_arena_bytes=10**6)) == []
+    assert "max_arena_bytes was not checked for exports/int8" in context.details["warnings"][0]
+    context = make_context()
+    (told,) = failures(quantized, context, VerifyConfig(runtimes=("litert",), max_arena_bytes=1000))
+    assert told.startswith("arena: needs ")
+    assert "warnings" not in context.details
+
+
+def test_a_bound_that_nothing_is_held_against_is_refused() -> None:
+    for key in ("max_lsb", "max_lsb_default"):
+        with pytest.raises(ValidationError, match=f"{key} does nothing without litert_reference"):
+            VerifyConfig.model_validate({"runtimes": ("litert",), key: 2})
+
+
+def test_what_tflm_lacks_is_said_and_not_tried(quantized: Bundle, make_context: MakeContext) -> None:
+    pytest.importorskip("tflite_micro", reason="needs the extra 'mcu'")
+    document = quantized.read_json("exports/int8/export.json")
+    document["tflm"] = {"runs": False, "why": "it has no int8 kernel for EXP (layers 'odd')."}
+    refused = quantized.with_json("exports/int8/export.json", document)
+    context = make_context()
+    with pytest.raises(VerificationError) as caught:
+        verify(refused, VerifyConfig(), context)
+    (entry_,) = context.details["exports"]
+    assert entry_["failures"] == ["TensorFlow Lite Micro: it has no int8 kernel for EXP (layers 'odd')."]
+    assert set(entry_["runtimes"]) == {"keras", "litert", "litert_reference"}
+    assert "leave 'tflm' out" in caught.value.hint
+    assert "featherlite quantization" not in caught.value.hint

@@ -120,7 +120,7 @@ def test_a_fixed_range_has_no_weights() -> None:
 PLAIN: dict[type, tuple[Any, tuple[int, ...]]] = {
     FakeConv2D: (keras.layers.Conv2D(6, 3, strides=2, padding="same", activation="relu6"), (0, 1, 2)),
     FakeDepthwiseConv2D: (keras.layers.DepthwiseConv2D(3, strides=2, depth_multiplier=2, padding="same"), (0, 1)),
-    FakeDense: (keras.layers.Dense(7, use_bias=False, activation="relu"), (0,)),
+    FakeDense: (keras.layers.Dense(7, use_bias=False, activation="relu"), (0, 1)),
 }
 
 

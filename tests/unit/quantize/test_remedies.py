@@ -54,6 +54,7 @@ def layer(**facts: Any) -> LayerError:
         (CUT, {"ranges": "minmax"}, "more photos"),
         (CUT, {"ranges": "trained"}, "quantize_aware"),
         (KERNEL, {"kernels": "tensor"}, "kernels=channel"),
+        (KERNEL | {"operations": ("FULLY_CONNECTED",)}, {"kernels": "tensor"}, "only quantize_aware"),
         (KERNEL, {"kernels": "channel", "corrected": False}, "correct=true"),
         (KERNEL | {"operations": ("DEPTHWISE_CONV_2D",)}, {"corrected": True}, "equalize=true"),
         (KERNEL | {"operations": ("DEPTHWISE_CONV_2D",)}, {"equalized_pairs": 3}, "only quantize_aware"),
@@ -114,15 +115,18 @@ def report(*layers: LayerError, agreement: float = 0.9, decibels: float = 18.0) 
 
 def test_the_verdict_names_the_worst_or_says_that_none_is() -> None:
     found = report(layer(), layer(layer="last", harm=0.3), layer(layer="quiet", harm=0.0))
-    assert "2 layers bring 70% of that noise: 'block/conv', 'last'" in verdict(found)
-    assert "90.0% of 40 photos" in verdict(found)
-    assert "No single layer stands out" in verdict(report(layer(harm=0.04)))
-    assert "4% the CONV_2D operations): quantize_aware" in verdict(report(layer(harm=0.04)))
+    assert "2 layers bring 70% of that noise: 'block/conv', 'last'" in verdict(found, {})
+    assert "90.0% of 40 photos" in verdict(found, {})
+    assert "No single layer stands out" in verdict(report(layer(harm=0.04)), {})
+    assert "4% the CONV_2D operations): quantize_aware" in verdict(report(layer(harm=0.04)), {})
     swish = layer(harm=0.02, activation="silu", operations=("LOGISTIC", "MUL"))
-    assert "swap_activation to relu6" in verdict(report(layer(harm=0.04), swish))
-    assert "One layer brings 40%" in verdict(report(layer()))
+    assert "swap_activation to relu6" in verdict(report(layer(harm=0.04), swish), {})
+    assert "One layer brings 40%" in verdict(report(layer()), {})
+    trained = {"trained": True}
+    assert "operations): longer quantize_aware training" in verdict(report(layer(harm=0.04)), trained)
+    assert "relu6, with quantize_aware behind it again," in verdict(report(layer(harm=0.04), swish), trained)
     sound = report(layer(), agreement=1.0, decibels=34.0)
-    assert "nothing to mend" in verdict(sound)
+    assert "nothing to mend" in verdict(sound, {})
     assert is_sound(sound)
     assert not is_sound(report(layer(), agreement=1.0, decibels=29.0))
     assert not is_sound(report(layer(), agreement=0.99, decibels=40.0))

@@ -328,3 +328,17 @@ def test_what_no_microcontroller_takes_gets_no_plan_of_its_memory(color_bundle: 
         for scheme in ("int8", "int16x8", "int8-weights")
     }
     assert planned == {"int8": True, "int16x8": True, "int8-weights": False}
+
+
+@pytest.mark.parametrize("scheme", ["int8", "int16x8", "int8-weights"])
+def test_a_dense_kernel_has_one_scale_and_a_convolution_its_channels(
+    scheme: str, color_bundle: Bundle, make_context: MakeContext
+) -> None:
+    """Libraries for boards take the first scale of a dense kernel for all of it."""
+    _, _, data = made(color_bundle, make_context(), scheme=scheme)
+    facts = inspect(data)
+    scales = [(op.name, facts.tensors[op.inputs[1]].channels) for op in facts.ops if len(op.inputs) > 2]
+    if scheme == "int8-weights":
+        scales = [one for one in scales if one[1]]  # of so few weights the converter leaves the kernel in float
+    assert [count for name, count in scales if name == "FULLY_CONNECTED"] in ([1], [] if "weights" in scheme else [1])
+    assert all(count > 1 for name, count in scales if name.endswith("CONV_2D"))
