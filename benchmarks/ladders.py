@@ -24,7 +24,7 @@ V1 = "weights/mobilenet_v1_0.25_128_imagenet.weights.h5"
 V2 = "weights/mobilenet_v2_1.0_224_imagenet.weights.h5"
 V2_BIRDS = "weights/mobilenet_v2_1.0_224_inat_birds.weights.h5"
 CLEAN = ["clean.apply=label-conflict"]
-"""Four flowers stand under two labels: they are left out."""
+"""Eight photos, four pictures twice, stand under two labels: they are left out."""
 
 BEARABLE = [
     "build.weights=none",

@@ -62,6 +62,7 @@ def step_key(parent: str, plan: PlannedStep, seed: int, earlier: Mapping[str, st
     """
     read = [sha256_of(path) if path.is_file() else "" for path in plan.config.files()]
     read += [_photos_digest(path) for path in plan.config.folders()]
+    read += [_labelled_digest(path) for path in plan.config.labelled()]
     read += [(earlier or {})[id_] for id_ in plan.config.earlier()]
     parts = [parent, plan.step.name, plan.config.model_dump(mode="json"), read, seed, _code(plan.step)]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
@@ -77,3 +78,10 @@ def _photos_digest(folder: Path) -> str:
     from featherlite.data.unlabelled import scan_unlabelled
 
     return scan_unlabelled(folder, cache=cache_folder()).digest
+
+
+def _labelled_digest(place: Path) -> str:
+    """Hash of the photos in another place than the run's own, with their labels, splits and groups."""
+    from featherlite.data.source import scan
+
+    return scan(place.absolute(), cache=cache_folder(), strict=False).digest

@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol, get_type_hints
+from typing import Any, ClassVar, Protocol, Self, get_type_hints
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from featherlite.bundle import Bundle
 from featherlite.errors import RequestError, did_you_mean
@@ -50,6 +50,16 @@ class StepConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, use_attribute_docstrings=True)
 
+    idle: ClassVar[Mapping[str, str]] = {}
+    """Inherited settings that the step has no use for, each with the reason; only their defaults are allowed."""
+
+    @model_validator(mode="after")
+    def _idle_ones_stay(self) -> Self:
+        for key, why in self.idle.items():
+            if getattr(self, key) != type(self).model_fields[key].default:
+                raise ValueError(f"{key} does nothing here: {why}")
+        return self
+
     def files(self) -> tuple[Path, ...]:
         """Files outside bundle and photos that the step reads; their content counts in the key of its result."""
         return ()
@@ -64,6 +74,10 @@ class StepConfig(BaseModel):
 
     def folders(self) -> tuple[Path, ...]:
         """Folders of photos beside the run's own that the step reads; their photos count in the key of its result."""
+        return ()
+
+    def labelled(self) -> tuple[Path, ...]:
+        """As `folders`, where the photos' labels, splits and groups are read as well, and count too."""
         return ()
 
 

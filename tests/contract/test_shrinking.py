@@ -61,10 +61,26 @@ def built(sample_photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Call
     @cache
     def make(graph: str, dense: bool) -> Bundle:
         settings = GRAPHS[graph] | {"input_px": 32} | ({"head": "dense", "head_units": [16]} if dense else {})
-        place = tmp_path_factory.mktemp("built") / "bundle"
-        return run_step("build", parted, place, settings, data=sample_photos, cache=cache_folder())[0]
+        place = tmp_path_factory.mktemp("built")
+        bundle = run_step("build", parted, place / "bundle", settings, data=sample_photos, cache=cache_folder())[0]
+        living = awake(bundle, sample_photos).save(place / "awake")
+        living.remember(data=str(sample_photos))
+        return living
 
     return make
+
+
+def awake(bundle: Bundle, photos: Path) -> Bundle:
+    """The bundle with BatchNorm's statistics measured: behind fifty untrained layers nothing of a photo is left."""
+    from PIL import Image
+
+    from featherlite.models.network import load_network, network_bytes
+    from featherlite.training.batchnorm import reestimate
+
+    network, size = load_network(bundle), (bundle.preprocess.width, bundle.preprocess.height)
+    shown = np.stack([np.asarray(Image.open(file).resize(size)) for file in sorted(photos.rglob("*.jpg"))])
+    reestimate(network, shown, np.arange(len(shown)), batch=len(shown))
+    return bundle.with_network(network_bytes(network))
 
 
 def cache_folder() -> Path:

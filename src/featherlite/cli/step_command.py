@@ -6,6 +6,7 @@ provides nothing only measures, so its OUT may be left out.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -56,10 +57,10 @@ def step_parser(step: Step, *, brief: bool = False) -> Parser:
     made.add_argument(OUT, type=given, nargs="?" if optional else None, help=note)
     if "seed" not in step.config.model_fields:
         add_fields(made, SeedOptions)
-    shared = _shared_with_train(step)
-    add_fields(made, step.config, set(step.config.model_fields) - shared)
+    shared, taken = _shared_with_train(step), set(step.config.model_fields) - set(step.config.idle)
+    add_fields(made, step.config, taken - shared)
     if shared and brief:
-        made.epilog = f"And all settings of featherlite {TRAIN} that are not listed here."
+        made.epilog = _and_those_of_train(shared, taken)
     elif shared:
         add_fields(made.add_argument_group(f"training, as in featherlite {TRAIN}"), step.config, shared)
     return made
@@ -68,7 +69,22 @@ def step_parser(step: Step, *, brief: bool = False) -> Parser:
 def _shared_with_train(step: Step) -> set[str]:
     """The settings that another step which trains has just as `train` has them."""
     theirs = load_step(TRAIN).config.model_fields if step.name != TRAIN else {}
-    return {name for name, field in step.config.model_fields.items() if name in theirs and _same(field, theirs[name])}
+    own = {name: field for name, field in step.config.model_fields.items() if name not in step.config.idle}
+    return {name for name, field in own.items() if name in theirs and _same(field, theirs[name])}
+
+
+def _and_those_of_train(shared: set[str], taken: set[str]) -> str:
+    """Which settings of `train` a step takes beside those that are listed: by name, or all but a few."""
+    theirs = load_step(TRAIN).config.model_fields
+    others = [name for name in theirs if name not in taken]
+    if len(others) > len(shared):
+        return f"And as for featherlite {TRAIN}: {_flags(name for name in theirs if name in shared)}."
+    but = f", but for {_flags(others)}" if others else ""
+    return f"And all settings of featherlite {TRAIN} that are not listed here{but}."
+
+
+def _flags(names: Iterable[str]) -> str:
+    return ", ".join(f"--{name.replace('_', '-')}" for name in names)
 
 
 def _same(one: FieldInfo, other: FieldInfo) -> bool:
@@ -82,7 +98,7 @@ def run_step_command(name: str, argv: list[str], terminal: Terminal) -> int:
 
     step = load_step(name)
     values = vars(step_parser(step).parse_args(argv))
-    config = parse(step.config, {key: values[key] for key in step.config.model_fields}, f"featherlite {name}")
+    config = parse(step.config, {key: values.get(key) for key in step.config.model_fields}, f"featherlite {name}")
     seed = parse(SeedOptions, {"seed": values["seed"]}, f"featherlite {name}").seed
     source, out = values.get(IN), values.get(OUT)
     bundle, report = run_step(

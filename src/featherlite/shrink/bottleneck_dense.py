@@ -46,7 +46,7 @@ def bottleneck_dense(bundle: Bundle, config: BottleneckDenseConfig, ctx: Context
     why = ward.lost(reached.facts["top1"], reference)
     facts: dict[str, Any] = {"layer": dense.name, "added": narrow, "units": config.units, "taken": not why}
     facts["kept_share"] = round(kept_share(dense, config.units), 6)
-    facts["parameters"] = [count_parameters(network), count_parameters(reached.network)]
+    facts["parameters"] = [count_parameters(network), count_parameters(network if why else reached.network)]
     facts["top1"] = {"before": reference, "cut": cut, "after": reached.facts["top1"]}
     ctx.record("bottleneck_dense", facts | {"recovery": reached.facts})
     if why:

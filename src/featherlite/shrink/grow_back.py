@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, model_validator
 
@@ -42,14 +43,15 @@ class GrowBackConfig(RecoveryConfig):
         "unevenness cancels, whatever its size",
     )
 
+    idle: ClassVar[Mapping[str, str]] = {**RecoveryConfig.idle, "max_drop": "a network that grows loses nothing"}
+
     @model_validator(mode="after")
     def _nothing_is_idle(self) -> GrowBackConfig:
         if self.widen == 1 and not self.deepen:
             raise ValueError("nothing grows with widen = 1 and deepen = 0")
-        for key, idle in {"noise": self.widen == 1, "multiple": self.widen == 1, "max_drop": True}.items():
-            if idle and getattr(self, key) != type(self).model_fields[key].default:
-                why = "a network that grows loses nothing" if key == "max_drop" else "widen is 1"
-                raise ValueError(f"{key} does nothing here: {why}")
+        for key in ("noise", "multiple"):
+            if self.widen == 1 and getattr(self, key) != type(self).model_fields[key].default:
+                raise ValueError(f"{key} does nothing here: widen is 1")
         return self
 
 
@@ -97,12 +99,12 @@ def _grown(network: keras.Model, config: GrowBackConfig, images: Any, ctx: Conte
 
     channels = channels_of(network)
     wanted, kept = wider(channels, config.widen, config.multiple)
-    if not wanted and not config.deepen:
+    if not wanted and config.widen > 1:
         reasons = "; ".join(dict.fromkeys(kept.values())) or f"no width has another multiple of {config.multiple} near"
-        raise RequestError(
-            f"'{network.name}' has no width that can grow by {config.widen:g} ({reasons}).",
-            "Take a larger widen, a smaller multiple, or deepen.",
-        )
+        told = f"'{network.name}' has no width that can grow by {config.widen:g} ({reasons})."
+        if not config.deepen:
+            raise RequestError(told, "Take a larger widen, a smaller multiple, or deepen.")
+        ctx.warn(f"{told} It is made deeper alone.")
     sources = _sources(channels, wanted, np.random.default_rng([ctx.seed, COPIES]))
     grown = reindex(network, sources, noise=config.noise, seed=ctx.seed) if sources else network
     touched = channels.touched(sources)

@@ -38,7 +38,7 @@ class GrowOutputsConfig(SelectiveConfig):
         "beyond it the last good stage of recovery is returned",
     )
 
-    def folders(self) -> tuple[Path, ...]:
+    def labelled(self) -> tuple[Path, ...]:
         """The new photos' folder, where one is named."""
         return () if self.photos is None else (self.photos,)
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+import numpy as np
+
 from featherlite.bundle import Bundle
 from featherlite.data.assign import units_of
 from featherlite.data.decisions import apply_decisions, bundle_decisions
@@ -53,7 +55,8 @@ def find_newcomers(bundle: Bundle, asked: Sequence[str], folder: Path | None, ct
     refuse_alike([*known, *classes])
     old, config = read_splits(bundle), _former_config(bundle)
     new = [replace(photo, group=group_of(photo, config)) for photo in decided if photo.label in classes]
-    rows = _shared_out(replace(found, photos=tuple(new)), old, _twins(seen, config, ctx), config, ctx)
+    looked_at = [seen] if folder is None else [seen, scan(ctx.photos_root(), ctx.progress, ctx.cache, strict=False)]
+    rows = _shared_out(replace(found, photos=tuple(new)), old, _twins(looked_at, config, ctx), config, ctx)
     if folder is not None:  # not under the run's photos: named by where they lie
         base = root.parent if root.is_file() else root
         rows = [((base / row[0]).as_posix(), *row[1:]) for row in rows]
@@ -118,12 +121,13 @@ def _matching(config: SplitConfig, photos: Sequence[Photo], old: Splits, ctx: Co
     return SplitConfig.model_validate(config.model_dump() | dict.fromkeys(idle, "") | _shares(old))
 
 
-def _twins(found: Scan, config: SplitConfig, ctx: Context) -> list[tuple[str, ...]]:
-    """Clusters of photos that show the same picture, by sha256; those of known classes count too."""
+def _twins(scans: Sequence[Scan], config: SplitConfig, ctx: Context) -> list[tuple[str, ...]]:
+    """Clusters of photos that show the same picture, by sha256, wherever they lie; those of known classes count too."""
     if not config.near_duplicates:
         return []
-    twins = near_duplicates(found.photos, found.looks, ctx.progress)
-    return [tuple(found.photos[member].sha256 for member in cluster) for cluster in twins.clusters]
+    photos = [photo for found in scans for photo in found.photos]
+    twins = near_duplicates(photos, np.concatenate([found.looks for found in scans]), ctx.progress)
+    return [tuple(photos[member].sha256 for member in cluster) for cluster in twins.clusters]
 
 
 def _shared_out(

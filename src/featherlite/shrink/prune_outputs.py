@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -37,12 +38,15 @@ class PruneOutputsConfig(SelectiveConfig):
         " has more species than a network knows)",
     )
 
+    idle: ClassVar[Mapping[str, str]] = {
+        **SelectiveConfig.idle,
+        "max_drop": "classes go because they are named, and the rest only gain",
+    }
+
     @model_validator(mode="after")
     def _one_way(self) -> PruneOutputsConfig:
         if self._asked({"drop", "drop_file"}) and self._asked({"keep", "keep_file"}):
             raise ValueError("drop and keep say the same from two sides: give one of them")
-        if self.max_drop != type(self).model_fields["max_drop"].default:
-            raise ValueError("max_drop does nothing here: classes go because they are named, and the rest only gain")
         return self
 
     def _asked(self, keys: set[str]) -> bool:

@@ -7,10 +7,11 @@ reach farther in. Statistics taken at one size are wrong at another, and a few e
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from featherlite.bundle import Bundle
 from featherlite.errors import RequestError
@@ -46,13 +47,11 @@ class ResizeInputConfig(RecoveryConfig):
         "last good size is returned",
     )
 
-    @model_validator(mode="after")
-    def _trains_all_at_once(self) -> ResizeInputConfig:
-        if self.stages != type(self).model_fields["stages"].default:
-            raise ValueError("stages does nothing here: another size touches all layers alike")
-        if self.progressive:
-            raise ValueError("progressive does nothing here: sizes says at which sizes the network is trained")
-        return self
+    idle: ClassVar[Mapping[str, str]] = {
+        **RecoveryConfig.idle,
+        "stages": "another size touches all layers alike",
+        "progressive": "sizes says at which sizes the network is trained",
+    }
 
 
 @step(needs=("splits", "network", "preprocess"), provides=("network", "preprocess"))

@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from featherlite.shrink.milestones import Reached, reach
 from featherlite.shrink.recovery import RecoveryConfig, Ward
@@ -33,6 +33,12 @@ class SelectiveConfig(RecoveryConfig):
         description="epochs for the changed layers alone, by the labels, before the stages of recovery; 0 skips them",
     )
     changed_rate: float = Field(3e-3, gt=0, le=1, description="peak learning rate of these epochs")
+
+    @model_validator(mode="after")
+    def _rate_is_of_epochs(self) -> SelectiveConfig:
+        if not self.changed_epochs and self.changed_rate != type(self).model_fields["changed_rate"].default:
+            raise ValueError("changed_rate does nothing with changed_epochs = 0")
+        return self
 
 
 def mend(ward: Ward, network: keras.Model, changed: Collection[str], ctx: Context, name: str) -> Reached:

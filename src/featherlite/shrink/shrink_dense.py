@@ -60,7 +60,7 @@ def shrink_dense(bundle: Bundle, config: ShrinkDenseConfig, ctx: Context) -> Bun
         "shrink_dense",
         facts
         | {"layer": hidden.name, "units": [hidden.units, units], "changed": list(hidden.changed), "taken": not why}
-        | {"parameters": [count_parameters(network), count_parameters(reached.network)]}
+        | {"parameters": [count_parameters(network), count_parameters(network if why else reached.network)]}
         | {"top1": {"before": reference, "cut": cut, "after": reached.facts["top1"]}, "recovery": reached.facts},
     )
     if why:

@@ -76,6 +76,9 @@ class SwapActivationConfig(RecoveryConfig):
                 raise ValueError("stages does nothing with order = 'all_at_once': all layers train together")
             if self.final_epochs and not self.epochs:
                 raise ValueError("with order = 'all_at_once' a network is judged before final_epochs: give epochs too")
+        for key in ("match_rate", "match_photos"):
+            if not self.match_epochs and getattr(self, key) != type(self).model_fields[key].default:
+                raise ValueError(f"{key} does nothing with match_epochs = 0")
         if self.source == self.target:
             raise ValueError(f"source and target are both {self.target}")
         return self

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from featherlite.data.splits import no_training_photos
 from featherlite.errors import DataError, RequestError
 from featherlite.training.config import FitConfig
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
     from featherlite.step import Context
 
 __all__ = ["check_config", "check_photos", "fingerprint"]
+
+FIRST = 16
+"""Photos of each set whose pixels tell it from the same photos prepared in another way."""
 
 
 def check_photos(network: keras.Model, train: PhotoSet, val: PhotoSet | None, *, unlabelled: bool = False) -> None:
@@ -64,9 +69,12 @@ def fingerprint(
 ) -> str:
     """Hash of what a fit's result depends on: a stored state of anything else is not gone on with."""
     digest = hashlib.sha256(f"{config.model_dump_json()} {ctx.seed} {ctx.epoch_shift} {identity}".encode())
+    layers = [(type(layer).__name__, layer.name) for layer in network.layers]
+    digest.update(repr((network.input_shape, layers)).encode())
     for photos in (train, val):
         if photos is not None:
             digest.update("\0".join((*photos.paths, *photos.classes)).encode() + photos.labels.tobytes())
+            digest.update(np.ascontiguousarray(photos.images[:FIRST]).tobytes())  # preprocessing makes them others
     for weight in network.weights:
         digest.update(weight.numpy().tobytes())
     return digest.hexdigest()

@@ -140,6 +140,11 @@ def test_impossible_growth_is_refused(color_bundle: Bundle, make_context: Any) -
         RequestError, match=r"no width that can grow by 1.25 \(they are the photo's; they are the logits"
     ):
         grown(color_bundle, make_context(), widen=1.25)
+    ctx = make_context()
+    deeper = grown(color_bundle, ctx, widen=1.25, deepen=1, epochs=0)
+    assert "no width that can grow by 1.25" in ctx.details["warnings"][0]
+    assert ctx.details["grow_back"]["widths"] == {}
+    assert len(load_network(deeper).layers) > len(load_network(color_bundle).layers)
     photo = keras.Input((24, 24, 3), name="photo")
     flat = keras.Model(photo, layers.Dense(3, name="head_logits")(layers.Flatten()(photo)), name="flat")
     bundle = color_bundle.with_network(network_bytes(flat))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,10 +14,12 @@ from PIL import Image
 
 from featherlite.bundle import Bundle
 from featherlite.data.photos import load_photos
-from featherlite.data.splits import read_splits
+from featherlite.data.splits import Splits, read_splits, write_splits
 from featherlite.errors import DataError, RequestError
 from featherlite.history import StepReport
+from featherlite.keys import step_key
 from featherlite.models.network import load_network
+from featherlite.recipe import PlannedStep
 from featherlite.shrink.grow_outputs import _taken
 from featherlite.shrink.imprint import Seen, class_means, matched_columns
 from featherlite.shrink.recovery import RecoveryConfig, Ward
@@ -136,8 +139,38 @@ def test_photos_may_lie_elsewhere(color_bundle: Bundle, photos: Path, color_phot
     assert len(found) == 32
     assert (photos.parent / "new" / "yellow").as_posix() in next(path for path in found.paths if "yellow" in path)
     config = load_step("grow_outputs").config
-    assert config(photos=photos).folders() == (photos,), "other photos are another result"
-    assert config().folders() == ()
+    assert config(photos=photos).labelled() == (photos,), "other photos are another result"
+    assert config().labelled() == ()
+
+
+def test_other_labels_in_a_table_of_photos_are_another_result(photos: Path) -> None:
+    """Corrected in place, and not one photo changed."""
+    table, keys = photos / "new.csv", []
+    for label in ("yellow", "amber"):
+        table.write_text("path,label\n" + "".join(f"yellow/{number:02d}.png,{label}\n" for number in range(6)))
+        entry = load_step("grow_outputs")
+        plan = PlannedStep("grow_outputs", entry, entry.config(photos=table))
+        keys.append(step_key("", plan, 0))
+    assert keys[0] != keys[1]
+
+
+def test_a_copy_elsewhere_goes_to_the_side_of_what_it_shows(color_bundle: Bundle, photos: Path, at: Any) -> None:
+    """Saved anew and as JPEG, in another folder than the run's photos: not one byte is the same."""
+    tested = read_splits(color_bundle).of("test").path[0]
+    elsewhere = photos.parent / "new" / "yellow"
+    shutil.copytree(photos / "yellow", elsewhere)
+    random = np.random.default_rng(5)
+    scene = Image.fromarray(random.integers(0, 256, (8, 8, 3)).astype(np.uint8)).resize(
+        (PX, PX), Image.Resampling.BICUBIC
+    )
+    scene.save(photos / tested)
+    scene.save(elsewhere / "copy.jpg", quality=92)
+    splits = read_splits(color_bundle)
+    digest = hashlib.sha256((photos / tested).read_bytes()).hexdigest()
+    rows = [(path, digest if path == tested else sha, *rest) for path, sha, *rest in splits.rows()]
+    bundle = color_bundle.with_files({"splits.parquet": write_splits(Splits.from_rows(rows))})
+    after = run("grow_outputs", bundle, at(photos), photos=photos.parent / "new", max_drop=1, **STILL)
+    assert {row[4] for row in read_splits(after).rows() if row[0].endswith("copy.jpg")} == {"test"}
 
 
 def test_the_same_picture_stays_on_one_side(color_bundle: Bundle, photos: Path, at: Any) -> None:

@@ -155,7 +155,7 @@ def test_where_nothing_may_be_pruned_it_is_refused(color_bundle: Bundle, make_co
     [
         ({"share": 0.4, "macs": 10}, "share does nothing beside parameters or macs"),
         ({"criterion": "magnitude", "photos": 9}, "photos does nothing with criterion = 'magnitude'"),
-        ({"unlock": 3}, "do nothing here"),
+        ({"unlock": 3}, "unlock does nothing here"),
     ],
 )
 def test_idle_settings_are_refused(options: dict[str, Any], message: str) -> None:

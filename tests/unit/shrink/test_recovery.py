@@ -125,6 +125,8 @@ def test_a_drop_is_held_against_what_came() -> None:
     assert ward.holds(0.88, 0.90)
     assert not ward.holds(0.87, 0.90)
     assert ward.holds(None, 0.90), "nobody knows"
+    assert 20 / 30 < 23 / 30 - 0.1, "in floats"
+    assert Ward(None, None, RecoveryConfig(max_drop=0.1)).holds(20 / 30, 23 / 30), "three photos of thirty"  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -208,5 +210,5 @@ def test_a_teacher_without_an_epoch_is_refused() -> None:
 
 def test_settings_of_another_kind_of_stages_are_refused() -> None:
     for idle in ({"unlock": 3}, {"unlock_stages": 2}):
-        with pytest.raises(ValidationError, match="do nothing here"):
+        with pytest.raises(ValidationError, match="does nothing here: stages says"):
             RecoveryConfig(**idle)

@@ -186,6 +186,7 @@ def test_too_much_taken_is_given_back(dense_bundle: Bundle, make_context: Any) -
     same = run("shrink_dense", dense_bundle, ctx, units=1, max_drop=0.1, **STILL)
     assert same.read("model.keras") == dense_bundle.read("model.keras")
     assert not ctx.details["shrink_dense"]["taken"]
+    assert len(set(ctx.details["shrink_dense"]["parameters"])) == 1, "of what is returned"
     assert "stays as it came" in ctx.details["warnings"][-1]
     assert run("shrink_dense", dense_bundle, make_context(), units=1, max_drop=1, **STILL) is not dense_bundle
 
@@ -225,5 +226,7 @@ def test_ranking_is_no_setting_of_layers_that_start_anew() -> None:
     for idle in ({"start": "anew", "score": "magnitude"}, {"start": "anew", "score_photos": 9}):
         with pytest.raises(ValidationError, match="does nothing with start = 'anew'"):
             ShrinkDenseConfig(**idle)
+    with pytest.raises(ValidationError, match="changed_rate does nothing with changed_epochs = 0"):
+        ShrinkDenseConfig(changed_epochs=0, changed_rate=1e-3)
     with pytest.raises(ValidationError, match="score_photos does nothing"):
         ShrinkDenseConfig(score="magnitude", score_photos=9)

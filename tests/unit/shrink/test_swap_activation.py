@@ -327,6 +327,8 @@ def test_settings_that_contradict_each_other_are_refused() -> None:
         ({"source": "relu6"}, "source and target are both relu6"),
         ({"order": "all_at_once", "epochs": 0, "final_epochs": 2}, "judged before final_epochs"),
         ({"order": "all_at_once", "stages": 3}, "stages does nothing"),
+        ({"match_epochs": 0, "match_rate": 1e-3}, "match_rate does nothing with match_epochs = 0"),
+        ({"match_epochs": 0, "match_photos": 99}, "match_photos does nothing"),
     ):
         with pytest.raises(ValidationError, match=words):
             SwapActivationConfig(**wrong)

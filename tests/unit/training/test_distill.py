@@ -294,6 +294,24 @@ def test_a_worse_and_smaller_teacher_is_told_of(color_bundle: Bundle, student: B
     assert "a smaller teacher seldom helps" in warned
 
 
+def test_a_teacher_that_learned_held_out_photos_is_told_of(
+    color_bundle: Bundle, student: Bundle, fresh: MakeContext, tmp_path: Path
+) -> None:
+    """Split otherwise: what it scores on those photos is no test of it."""
+    from featherlite.data.splits import Splits, read_splits, write_splits
+
+    other = {"train": "val", "val": "train"}
+    rows = [(*row[:4], other.get(row[4], row[4])) for row in read_splits(color_bundle).rows()]
+    table = write_splits(Splits.from_rows(rows))
+    teacher = color_bundle.with_files({"splits.parquet": table}).save(tmp_path / "teacher")
+    ctx = fresh()
+    taught(student, ctx, teacher=[str(teacher.home)])
+    (warned,) = [one for one in ctx.details["warnings"] if "is no test" in one]
+    assert "was trained on 6 of the 30 photos that this network is to be judged on" in warned
+    assert ctx.details["distill"]["teacher_top1"] is None
+    assert ctx.details["distill"]["teachers"][0]["val_top1"] is None
+
+
 # ---- unlabelled photos -------------------------------------------------------------------------------------------
 
 

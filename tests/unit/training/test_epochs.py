@@ -42,6 +42,18 @@ def test_every_epoch_is_kept_and_reads_back(context: Callable[..., Context]) -> 
     assert ctx.details["epochs_kept"] == str(folder)
 
 
+def test_photos_prepared_otherwise_have_a_folder_of_their_own(context: Callable[..., Context]) -> None:
+    """The same paths and labels, brighter; else one training would write over the weights of another."""
+    from dataclasses import replace
+
+    photos, ctx, folders = colored_photos(12, 1), context(), []
+    for brighter in (0, 8):
+        images = np.minimum(photos.images[:].astype(np.int16) + brighter, 255).astype(np.uint8)
+        fit(tiny_network(), replace(photos, images=images), None, QUICK, ctx.part(str(brighter)))
+        folders.append(ctx.details["parts"][str(brighter)]["epochs_kept"])
+    assert folders[0] != folders[1]
+
+
 def test_a_folder_that_cannot_be_made_stops_with_its_name(context: Callable[..., Context]) -> None:
     ctx = context()
     ctx.cache.write_text("a file")

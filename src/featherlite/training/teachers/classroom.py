@@ -22,7 +22,7 @@ from featherlite.training.predict import padded_batches, score
 from featherlite.training.teachers.answers import BLOCK, Answers, Asking, store_folder
 from featherlite.training.teachers.classes import outputs_for, refuse_other_classes, unknown_classes
 from featherlite.training.teachers.guidance import Teaching, Voice, soft_labels
-from featherlite.training.teachers.reference import open_teacher, references
+from featherlite.training.teachers.reference import Reference, open_teacher, references, taught_on
 from featherlite.training.teachers.teacher import Teacher
 from featherlite.training.teachers.unlabelled import Joining, joining_photos
 from featherlite.training.teachers.views import ViewedPhotos
@@ -52,10 +52,13 @@ class Classroom:
         self._teachers = [open_teacher(one, config.teacher_input, bundle.preprocess) for one in named]
         for teacher in self._teachers:
             self._refuse_unfit(teacher)
+        splits = read_splits(bundle)
+        held_out = {sha256 for sha256, split in zip(splits.sha256, splits.split, strict=True) if split != "train"}
+        self._partial = [bool(self._warn_of_leak(one, held_out)) for one in named]
         self._joining: Joining | None = None
         if unlabelled is not None:
             self._joining = joining_photos(bundle, unlabelled, ctx)
-        rows = read_splits(bundle).of("train")
+        rows = splits.of("train")
         self._known = list(zip(rows.path, rows.sha256, strict=True))
         self._new = list(self._joining.photos) if self._joining else []
 
@@ -75,6 +78,17 @@ class Classroom:
                 f"No features can be read from the teacher {facts.name}: its last layer with weights cannot be found.",
                 "Take kind=own_labels, or kind=logits where the classes are the same.",
             )
+
+    def _warn_of_leak(self, reference: Reference, held_out: set[str]) -> int:
+        """How many of the student's held-out photos the teacher was trained on; a warning tells of them."""
+        seen = len(taught_on(reference) & held_out)
+        if seen:
+            self._ctx.warn(
+                f"The teacher {reference.text} was trained on {seen} of the {len(held_out)} photos that this network "
+                "is to be judged on: what it says of them is no test, and its own top-1 is left out. Split both alike "
+                "(the same split.seed and shares)."
+            )
+        return seen
 
     def warn_of_size(self, parameters: int) -> None:
         """Warns where the student has more parameters than a teacher."""
@@ -155,12 +169,15 @@ class Classroom:
     # ---- how good the teachers are -------------------------------------------------------------------------------
 
     def judge_teachers(self) -> list[Estimate | None]:
-        """Each teacher's top-1 on the validation photos, then all of them averaged; None where classes differ."""
+        """Each teacher's top-1 on the validation photos, then all of them averaged.
+
+        None where its classes differ, or where it was trained on photos that the student is judged on.
+        """
         said: list[Floats] = []
         judged: list[Estimate | None] = []
-        for teacher in self._teachers:
+        for teacher, partial in zip(self._teachers, self._partial, strict=True):
             val = load_photos(self._bundle, "val", self._ctx, teacher.facts.preprocess)
-            if unknown_classes(self._classes, teacher.facts.labels) or not len(val.labels):
+            if partial or unknown_classes(self._classes, teacher.facts.labels) or not len(val.labels):
                 judged.append(None)
                 continue
             logits = self._answers(teacher, val.images)[:, outputs_for(self._classes, teacher.facts.labels)]

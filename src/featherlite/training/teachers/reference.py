@@ -12,6 +12,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from featherlite.bundle import Bundle
+from featherlite.data.splits import read_splits
 from featherlite.errors import BundleError, RequestError, did_you_mean
 from featherlite.preprocess import Preprocess
 from featherlite.runtime.flatbuffer import inspect, read_metadata
@@ -20,7 +21,7 @@ from featherlite.training.teachers.classes import labels_from, read_labels
 from featherlite.training.teachers.convention import InputWord, convention_of
 from featherlite.training.teachers.teacher import Teacher
 
-__all__ = ["STEP", "Reference", "open_teacher", "references", "steps_named"]
+__all__ = ["STEP", "Reference", "open_teacher", "references", "steps_named", "taught_on"]
 
 STEP = "step:"
 """Begins the name of a teacher that an earlier step of the same recipe left."""
@@ -84,6 +85,14 @@ def _left_by(step: str, earlier: Mapping[str, Path]) -> Path:
             did_you_mean(step, earlier) or "Give the folder of its bundle.",
         )
     return earlier[step]
+
+
+def taught_on(reference: Reference) -> frozenset[str]:
+    """The sha256s of the photos that a bundle was trained on; empty where that is not known."""
+    if reference.path.is_file():
+        return frozenset()
+    bundle = Bundle.open(reference.path)
+    return frozenset(read_splits(bundle).of("train").sha256) if "splits" in bundle.provides() else frozenset()
 
 
 def open_teacher(reference: Reference, stated: InputWord, like: Preprocess) -> Teacher:
