@@ -52,7 +52,10 @@ COLUMNS = ["network", "kernels", "made_by", "bytes", "n", "top1", "low", "high",
 
 
 def tflite(network: Any, photos: Any, kernels: str) -> bytes:
-    """What tf.lite's converter makes of the network as it is, by its documented recipe for full int8."""
+    """What tf.lite's converter makes of the network as it is, by its documented recipe for full int8.
+
+    With kernels 'channel' it gives dense layers a scale for each output, which featherlite's do not have.
+    """
     import tensorflow as tf
 
     def representative() -> Any:

@@ -51,16 +51,16 @@ class VerifyConfig(StepConfig):
     max_loss: float = Field(0.02, ge=0, le=1)
     """top-1 that may be lost against the network"""
     max_flash_bytes: int | None = Field(None, ge=1)
-    """largest int8 artefact that fits the device"""
+    """largest artefact in integers (int8, int16x8) that fits the device"""
     max_arena_bytes: int | None = Field(None, ge=1)
     """largest working memory in TensorFlow Lite Micro that fits the device"""
 
     @model_validator(mode="after")
     def _is_compared(self) -> VerifyConfig:
-        for key in ("max_lsb", "max_lsb_default"):
+        for key, runtime in {"max_lsb": "tflm", "max_lsb_default": "litert"}.items():
             asked = getattr(self, key) != type(self).model_fields[key].default
-            if asked and self.runtimes is not None and "litert_reference" not in self.runtimes:
-                raise ValueError(f"{key} does nothing without litert_reference among the runtimes")
+            if asked and self.runtimes is not None and not {runtime, "litert_reference"} <= {*self.runtimes}:
+                raise ValueError(f"{key} does nothing without {runtime} and litert_reference among the runtimes")
         return self
 
 

@@ -28,7 +28,11 @@ def artefact_to_pack(bundle: Bundle) -> tuple[bytes, ArtefactFacts]:
     if fault is None and facts.output.shape[1] != len(bundle.labels):
         fault = f"it has {facts.output.shape[1]} outputs for {len(bundle.labels)} labels"
     if fault is None and any(_has_scales(facts, op) for op in facts.ops):
-        fault = "a dense layer has a scale for each output, which many a library for boards takes for one scale of all"
+        raise BundleError(
+            f"exports/{PACKED} cannot be packed: an earlier version gave a dense layer a scale for each output, and "
+            "many a library for boards takes the first for all.",
+            "Run the step 'quantize' again, and before it 'quantize_aware' where the network was trained for int8.",
+        )
     if fault:
         raise BundleError(f"exports/{PACKED} cannot be packed: {fault}.", "Run the step 'quantize' again.")
     if refused := refused_by_tflm(export_facts(bundle, PACKED)):

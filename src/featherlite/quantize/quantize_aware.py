@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -57,14 +58,12 @@ class QuantizeAwareConfig(TaughtConfig):
         description="momentum (above 0, below 1) of the weights' running average, which is then judged and kept; "
         "auto: an average over about one epoch; none: no average",
     )
-    mixed_precision: Literal["auto"] | bool = Field(
-        False, description="must stay false: bfloat16 has too few digits for the levels of int8"
-    )
+    mixed_precision: Literal["auto"] | bool = False
+
+    idle: ClassVar[Mapping[str, str]] = {"mixed_precision": "bfloat16 has too few digits for the levels of int8"}
 
     @model_validator(mode="after")
     def _can_be_rounded(self) -> QuantizeAwareConfig:
-        if self.mixed_precision is not False:
-            raise ValueError("mixed_precision must stay false: bfloat16 has too few digits for the levels of int8")
         for key, movement in _SERVES.items():
             if getattr(self, key) != type(self).model_fields[key].default and self.movement != movement:
                 raise ValueError(

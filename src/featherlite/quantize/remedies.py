@@ -109,6 +109,8 @@ def _kernel(error: LayerError, facts: Mapping[str, Any]) -> str:
         return f"{rounded}: give each channel its own scale (kernels=channel), or equalize=true."
     if facts.get("corrected") is False and error.operations[-1].endswith("CONV_2D"):
         return f"{rounded}: quantize with correct=true, which makes up for their mean."
+    if error.operations[-1] == "FULLY_CONNECTED" and error.role != "logits" and not facts.get("equalized_pairs"):
+        return f"{rounded}: try equalize=true, else quantize_aware."
     if "DEPTHWISE_CONV_2D" in error.operations and not facts.get("equalized_pairs"):
         return f"{rounded}, few of them a channel: try equalize=true, else quantize_aware."
     return f"{rounded}: only quantize_aware training moves them to where rounding does no harm."

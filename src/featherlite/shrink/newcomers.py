@@ -55,8 +55,8 @@ def find_newcomers(bundle: Bundle, asked: Sequence[str], folder: Path | None, ct
     refuse_alike([*known, *classes])
     old, config = read_splits(bundle), _former_config(bundle)
     new = [replace(photo, group=group_of(photo, config)) for photo in decided if photo.label in classes]
-    looked_at = [seen] if folder is None else [seen, scan(ctx.photos_root(), ctx.progress, ctx.cache, strict=False)]
-    rows = _shared_out(replace(found, photos=tuple(new)), old, _twins(looked_at, config, ctx), config, ctx)
+    twins = _twins(seen, folder is not None, config, ctx)
+    rows = _shared_out(replace(found, photos=tuple(new)), old, twins, config, ctx)
     if folder is not None:  # not under the run's photos: named by where they lie
         base = root.parent if root.is_file() else root
         rows = [((base / row[0]).as_posix(), *row[1:]) for row in rows]
@@ -121,10 +121,15 @@ def _matching(config: SplitConfig, photos: Sequence[Photo], old: Splits, ctx: Co
     return SplitConfig.model_validate(config.model_dump() | dict.fromkeys(idle, "") | _shares(old))
 
 
-def _twins(scans: Sequence[Scan], config: SplitConfig, ctx: Context) -> list[tuple[str, ...]]:
-    """Clusters of photos that show the same picture, by sha256, wherever they lie; those of known classes count too."""
+def _twins(seen: Scan, elsewhere: bool, config: SplitConfig, ctx: Context) -> list[tuple[str, ...]]:
+    """Clusters of photos that show the same picture, by sha256; those of known classes count, wherever they lie."""
     if not config.near_duplicates:
         return []
+    scans = [seen]
+    if elsewhere and ctx.data is not None and ctx.data.exists():
+        scans.append(scan(ctx.data, ctx.progress, ctx.cache, strict=False))
+    elif elsewhere:
+        ctx.warn("The bundle's own photos are not there: new ones that show the same pictures cannot be told.")
     photos = [photo for found in scans for photo in found.photos]
     twins = near_duplicates(photos, np.concatenate([found.looks for found in scans]), ctx.progress)
     return [tuple(photos[member].sha256 for member in cluster) for cluster in twins.clusters]

@@ -40,7 +40,7 @@ class RecoveryConfig(TaughtConfig):
     """How a network is trained after surgery, and what it may lose."""
 
     idle: ClassVar[Mapping[str, str]] = dict.fromkeys(
-        ("unlock", "unlock_stages"), "stages says how the network recovers"
+        ("unlock", "unlock_stages", "unlock_rate_decay"), "stages says how the network recovers"
     )
     head_epochs: int = Field(0, ge=0, le=1000, description="epochs for the head alone before each stage; 0 skips them")
     epochs: int = Field(3, ge=0, le=10_000, description="epochs of each stage of recovery")

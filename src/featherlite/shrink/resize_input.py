@@ -50,7 +50,7 @@ class ResizeInputConfig(RecoveryConfig):
     idle: ClassVar[Mapping[str, str]] = {
         **RecoveryConfig.idle,
         "stages": "another size touches all layers alike",
-        "progressive": "sizes says at which sizes the network is trained",
+        **dict.fromkeys(("progressive", "progressive_augment"), "sizes says at which sizes the network is trained"),
     }
 
 

@@ -98,7 +98,7 @@ class _Rule(StepConfig):
     cosine: Literal["none", "absolute", "article"] = Field(
         "none",
         description="regularize the kernels for int8; absolute: absolute-cosine, 0 where each weight lies on a level "
-        "of its channel's integers; article: a product of neighboring weights, which goes by the same name",
+        "of the integers that int8 will have; article: a product of neighboring weights, which goes by the same name",
     )
     cosine_weight: float = Field(
         0.1, gt=0, le=1000, description="weight of cosine in the loss; absolute is 0.64 where weights lie anyhow"

@@ -1,8 +1,8 @@
 """What the loss asks of the kernels themselves, beside the answers: to be small, or to lie where int8 can hold them.
 
-A kernel that already lies on the levels of its integer grid loses nothing when it is rounded. LiteRT's grid has, for
-each output channel, a level at every multiple of delta = max|w| / 127. Absolute-cosine regularization adds a term that
-is 0 on these levels and 1 half-way between two of them.
+A kernel that already lies on the levels of its integer grid loses nothing when it is rounded. LiteRT's grid has a level
+at every multiple of delta = max|w| / 127, in each output channel of a convolution and in all of a dense kernel.
+Absolute-cosine regularization adds a term that is 0 on these levels and 1 half-way between two of them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,11 @@ Kernels = list[tuple[Any, tuple[int, ...]]]
 
 
 def levelled(network: keras.Model) -> Kernels:
-    """The trainable kernels that an artefact holds as integers, in the network's order."""
+    """The trainable kernels that an artefact holds as integers, in the network's order.
+
+    But for those of dense layers with a BatchNorm behind them: folded, it scales their outputs against each other, so
+    that only then there is a grid for all.
+    """
     found: Kernels = []
     for layer in network.layers:
         if not layer.trainable:
@@ -35,9 +39,15 @@ def levelled(network: keras.Model) -> Kernels:
             found.append((layer.kernel, layer.axes()))
         elif isinstance(layer, keras.layers.DepthwiseConv2D):
             found.append((layer.kernel, (0, 1)))
-        elif isinstance(layer, keras.layers.Conv2D | keras.layers.Dense):
-            found.append((layer.kernel, tuple(range(len(layer.kernel.shape) - 1))))
+        elif isinstance(layer, keras.layers.Conv2D):
+            found.append((layer.kernel, (0, 1, 2)))
+        elif isinstance(layer, keras.layers.Dense) and not _is_normed(layer):
+            found.append((layer.kernel, (0, 1)))
     return found
+
+
+def _is_normed(layer: Any) -> bool:
+    return any(isinstance(node.operation, keras.layers.BatchNormalization) for node in layer._outbound_nodes)
 
 
 def absolute_cosine(kernels: Kernels, bits: int) -> Any:
@@ -45,9 +55,9 @@ def absolute_cosine(kernels: Kernels, bits: int) -> Any:
 
     The cosine itself is largest at w = 0, which is a level here; the quarter turn pi / 2 brings its zeros to the
     levels k d, so that the term is |sin(pi w / d)|: 0 on a level, 1 half-way between two, 2 / pi where weights lie
-    anyhow. Each output channel has its own d = max|w| / (2^(bits - 1) - 1), which counts as a constant in the gradient:
-    otherwise a channel's largest weight, which is a level whatever its value, would move the grid under the others.
-    A BatchNorm that is folded later multiplies a channel, and its levels with it.
+    anyhow. What shares a scale has its own d = max|w| / (2^(bits - 1) - 1), which counts as a constant in the gradient:
+    otherwise the largest weight, which is a level whatever its value, would move the grid under the others. A BatchNorm
+    that is folded later multiplies a convolution's channel, and its levels with it.
 
     Source: H. D. Nguyen, A. Alexandridis, A. Mouchtaris, "Quantization Aware Training with Absolute-Cosine
     Regularization for Automatic Speech Recognition" (Interspeech 2020), for the idea: an absolute cosine of the weights

@@ -176,7 +176,7 @@ def test_other_labels_inside_the_artefact_fail(quantized: Bundle, make_context: 
 
 
 def test_a_bound_of_zero_is_kept(quantized: Bundle, make_context: MakeContext) -> None:
-    strict = VerifyConfig(runtimes=("litert_reference",), max_lsb=0, min_agreement=1.0, max_loss=0.0)
+    strict = VerifyConfig(runtimes=("litert_reference",), min_agreement=1.0, max_loss=0.0)
     assert failures(quantized, make_context(), strict) == []
 
 
@@ -256,9 +256,14 @@ def test_an_arena_that_nothing_told_is_no_pass(quantized: Bundle, make_context: 
 
 
 def test_a_bound_that_nothing_is_held_against_is_refused() -> None:
-    for key in ("max_lsb", "max_lsb_default"):
-        with pytest.raises(ValidationError, match=f"{key} does nothing without litert_reference"):
-            VerifyConfig.model_validate({"runtimes": ("litert",), key: 2})
+    for key, runtimes in (
+        ("max_lsb", ("tflm",)),
+        ("max_lsb", ("litert", "litert_reference")),
+        ("max_lsb_default", ("tflm", "litert_reference")),
+    ):
+        with pytest.raises(ValidationError, match=f"{key} does nothing without"):
+            VerifyConfig.model_validate({"runtimes": runtimes, key: 2})
+    assert VerifyConfig(runtimes=("tflm", "litert_reference"), max_lsb=2).max_lsb == 2
 
 
 def test_what_tflm_lacks_is_said_and_not_tried(quantized: Bundle, make_context: MakeContext) -> None:

@@ -247,7 +247,7 @@ def test_a_dense_kernel_of_many_scales_is_not_packed(quantized: Bundle, make_con
     """Edge Impulse's library takes the first one for all: the device would answer, and wrongly."""
     many = with_scales(quantized.read("exports/int8/model.tflite"), 3)
     former = quantized.with_files({"exports/int8/model.tflite": many})
-    with pytest.raises(BundleError, match="a dense layer has a scale for each output"):
+    with pytest.raises(BundleError, match="gave a dense layer a scale for each output"):
         edge_impulse(former, EdgeImpulseConfig(), make_context())
 
 

@@ -88,8 +88,17 @@ def test_what_becomes_integers_and_trains_is_meant() -> None:
     assert [kernel.path for kernel, _ in levelled(network)] == [
         network.get_layer(name).kernel.path for name in ("a_conv", "b_conv", "c_conv", "head_logits")
     ]
+    assert [axes for _, axes in levelled(network)] == [(0, 1, 2)] * 3 + [(0, 1)]
     network.get_layer("a_conv").trainable = False
     assert len(levelled(network)) == 3
+
+
+def test_a_dense_kernel_has_no_grid_before_its_norm_is_folded() -> None:
+    photo = keras.Input((8,))
+    hidden = keras.layers.Dense(4, use_bias=False)
+    normed = keras.layers.BatchNormalization()(hidden(photo))
+    head = keras.layers.Dense(3, name="head_logits")
+    assert [kernel.path for kernel, _ in levelled(keras.Model(photo, head(normed)))] == [head.kernel.path]
 
 
 @pytest.mark.parametrize(("kernels", "axes"), [("channel", (0, 1, 2)), ("tensor", (0, 1, 2, 3))])
