@@ -60,6 +60,11 @@ class StepConfig(BaseModel):
                 raise ValueError(f"{key} does nothing here: {why}")
         return self
 
+    @classmethod
+    def taken(cls) -> tuple[str, ...]:
+        """The names of its settings, but for the idle ones."""
+        return tuple(name for name in cls.model_fields if name not in cls.idle)
+
     def files(self) -> tuple[Path, ...]:
         """Files outside bundle and photos that the step reads; their content counts in the key of its result."""
         return ()

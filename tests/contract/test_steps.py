@@ -49,7 +49,7 @@ def test_the_command_gives_a_step_its_defaults_whatever_its_places_are_called(na
 
     step = load_step(name)
     values = vars(step_parser(step).parse_args(["from", "to"]))
-    config = parse(step.config, {key: values[key] for key in step.config.model_fields}, name)
+    config = parse(step.config, {key: values[key] for key in step.config.taken()}, name)
     assert config == step.config()
     assert {"from", "to"} <= set(values.values()), "and the command has its places"
 
@@ -62,7 +62,8 @@ def test_what_python_can_ask_for_can_be_typed_too(name: str) -> None:
 
     step = load_step(name)
     words = ["from", "to"]
-    for key, field in step.config.model_fields.items():
+    for key in step.config.taken():
+        field = step.config.model_fields[key]
         if type(None) in get_args(field.annotation):
             assert field.default is None, f"{name}.{key}: nothing but Python could set it to None"
         flag, value = key.replace("_", "-"), field.get_default(call_default_factory=True)
@@ -71,7 +72,17 @@ def test_what_python_can_ask_for_can_be_typed_too(name: str) -> None:
         elif isinstance(value, str | int | float) and value != "":
             words.append(f"--{flag}={value}")
     values = vars(step_parser(step).parse_args(words))
-    assert parse(step.config, {key: values[key] for key in step.config.model_fields}, name) == step.config()
+    assert parse(step.config, {key: values[key] for key in step.config.taken()}, name) == step.config()
+
+
+@pytest.mark.parametrize("name", sorted(steps()))
+def test_what_a_step_has_no_use_for_is_neither_offered_nor_taken(name: str) -> None:
+    from featherlite.cli.step_command import step_parser
+
+    step = load_step(name)
+    assert set(step.config.idle) <= set(step.config.model_fields)
+    offered = {action.dest for action in step_parser(step)._actions}
+    assert not offered & set(step.config.idle)
 
 
 # ---- what a step that trains leaves behind -----------------------------------------------------------------------

@@ -57,7 +57,7 @@ def step_parser(step: Step, *, brief: bool = False) -> Parser:
     made.add_argument(OUT, type=given, nargs="?" if optional else None, help=note)
     if "seed" not in step.config.model_fields:
         add_fields(made, SeedOptions)
-    shared, taken = _shared_with_train(step), set(step.config.model_fields) - set(step.config.idle)
+    shared, taken = _shared_with_train(step), set(step.config.taken())
     add_fields(made, step.config, taken - shared)
     if shared and brief:
         made.epilog = _and_those_of_train(shared, taken)
@@ -69,8 +69,8 @@ def step_parser(step: Step, *, brief: bool = False) -> Parser:
 def _shared_with_train(step: Step) -> set[str]:
     """The settings that another step which trains has just as `train` has them."""
     theirs = load_step(TRAIN).config.model_fields if step.name != TRAIN else {}
-    own = {name: field for name, field in step.config.model_fields.items() if name not in step.config.idle}
-    return {name for name, field in own.items() if name in theirs and _same(field, theirs[name])}
+    own = step.config.model_fields
+    return {name for name in step.config.taken() if name in theirs and _same(own[name], theirs[name])}
 
 
 def _and_those_of_train(shared: set[str], taken: set[str]) -> str:
@@ -98,7 +98,7 @@ def run_step_command(name: str, argv: list[str], terminal: Terminal) -> int:
 
     step = load_step(name)
     values = vars(step_parser(step).parse_args(argv))
-    config = parse(step.config, {key: values.get(key) for key in step.config.model_fields}, f"featherlite {name}")
+    config = parse(step.config, {key: values[key] for key in step.config.taken()}, f"featherlite {name}")
     seed = parse(SeedOptions, {"seed": values["seed"]}, f"featherlite {name}").seed
     source, out = values.get(IN), values.get(OUT)
     bundle, report = run_step(

@@ -58,7 +58,7 @@ class QuantizeAwareConfig(TaughtConfig):
         description="momentum (above 0, below 1) of the weights' running average, which is then judged and kept; "
         "auto: an average over about one epoch; none: no average",
     )
-    mixed_precision: Literal["auto"] | bool = False
+    mixed_precision: Literal["auto"] | bool = Field(False, description="stays false here")
 
     idle: ClassVar[Mapping[str, str]] = {"mixed_precision": "bfloat16 has too few digits for the levels of int8"}
 
