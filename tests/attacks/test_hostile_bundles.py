@@ -10,8 +10,9 @@ import pytest
 
 from featherlite.bundle import Bundle, Label, Manifest, storage_guard
 from featherlite.errors import BundleError, StorageError
-from featherlite.evaluate.measure import export_facts, measure_verified
+from featherlite.evaluate.measure import measure_verified
 from featherlite.history import StepReport, wilson
+from featherlite.models.export_facts import export_facts
 from featherlite.preprocess import Preprocess
 from featherlite.report.documents import read_scores
 from featherlite.report.ladder import ladder_rows

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from featherlite.bundle import Bundle, parse
 from featherlite.errors import BundleError, DataError, ExportError
 from featherlite.evaluate.metrics import scores, top_k_hits
 from featherlite.history import Estimate, Measure, wilson
+from featherlite.models.export_facts import export_facts
 
 if TYPE_CHECKING:
     from featherlite.data.photos import PhotoSet
@@ -27,12 +27,10 @@ __all__ = [
     "artefact_raw",
     "cores",
     "dequantized",
-    "export_facts",
     "known_reads",
     "measure",
     "measure_verified",
     "predict_logits",
-    "refused_by_tflm",
     "with_scores",
 ]
 
@@ -124,25 +122,6 @@ def artefact_bytes(bundle: Bundle, name: str) -> bytes:
         held = ", ".join(bundle.exports) or "none"
         raise BundleError(f"The bundle has no export '{name}'; it has: {held}.", "Run the step 'quantize' or 'export'.")
     return bundle.read(f"exports/{name}/model.tflite")
-
-
-def export_facts(bundle: Bundle, name: str) -> dict[str, Any]:
-    """export.json of an export.
-
-    Raises:
-        BundleError: absent, or not an object.
-    """
-    path = f"exports/{name}/export.json"
-    facts = bundle.read_json(path)
-    if not isinstance(facts, dict):
-        raise BundleError(f"{path} must hold an object.", "Run the step 'quantize' or 'export' again.")
-    return facts
-
-
-def refused_by_tflm(facts: Mapping[str, Any]) -> str:
-    """Why TensorFlow Lite Micro does not run an export, as its export.json says; empty where it may."""
-    said = facts.get("tflm")
-    return str(said.get("why") or "") if isinstance(said, dict) else ""
 
 
 def measure(bundle: Bundle, photos: PhotoSet | None) -> Measure:

@@ -154,8 +154,9 @@ class _Verification:
     def of(self, name: str) -> tuple[dict[str, Any], NDArray[np.float32] | None]:
         """The entry of one export in verify.json, and its logits float32 [n, classes] where it ran."""
         from featherlite.evaluate.checks import MADE, identity_failures
-        from featherlite.evaluate.measure import artefact_bytes, export_facts
+        from featherlite.evaluate.measure import artefact_bytes
         from featherlite.models.artefact import LABELS, PREPROCESS, labels_text, ops_of, tensor_document
+        from featherlite.models.export_facts import export_facts
         from featherlite.runtime.flatbuffer import inspect, read_metadata
         from featherlite.runtime.order import INTEGERS
 
@@ -208,8 +209,9 @@ class _Verification:
     ) -> tuple[dict[str, Any], NDArray[np.float32] | None, int | None]:
         """Rows by runtime, the logits that count, and the arena; what fails is added to `failures`."""
         from featherlite.evaluate.checks import compare
-        from featherlite.evaluate.measure import dequantized, refused_by_tflm
+        from featherlite.evaluate.measure import dequantized
         from featherlite.history import wilson
+        from featherlite.models.export_facts import refused_by_tflm
         from featherlite.runtime.order import INTEGERS, speaking_order
 
         dtype = str(export.get("dtype"))

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from featherlite.bundle import Bundle
 from featherlite.errors import BundleError, ExportError
-from featherlite.evaluate.measure import export_facts, refused_by_tflm
 from featherlite.models.artefact import PACKED
+from featherlite.models.export_facts import export_facts, refused_by_tflm
 from featherlite.runtime.flatbuffer import ArtefactFacts, OpFacts, contract_fault, inspect
 
 __all__ = ["artefact_to_pack", "with_package"]

@@ -105,7 +105,8 @@ class Result(_Document):
 
 def figures_of(bundle: Bundle, answers: bytes, shared: int, notes: tuple[str, ...]) -> Figures:
     """The figures of a row's last bundle; `shared` steps at its start are not told of in the notes."""
-    from featherlite.evaluate.measure import artefact_bytes, export_facts
+    from featherlite.evaluate.measure import artefact_bytes
+    from featherlite.models.export_facts import export_facts
     from featherlite.runtime.flatbuffer import inspect
     from featherlite.step import steps
 
